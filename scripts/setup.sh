@@ -1,0 +1,253 @@
+#!/bin/sh
+# Finds out what this checkout lacks and installs it; says nothing when nothing is missing.
+#
+#   scripts/setup.sh run     what the daemon needs: Python, .venv with the runtime lock, uPlot
+#   scripts/setup.sh test    that and the test and check tools
+#   scripts/setup.sh bench   what the daemon needs, and the peers it is measured against
+#   scripts/setup.sh ci      test, and what else CI calls: make, and Java and Maven for Leshan's client
+#
+# Needs apt with root or sudo, and those only while a Debian package is missing. What is done is noted in
+# stamp files under .venv and .setup, each holding the hash of the files it was done from.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+cd "$root"
+
+venv=.venv
+state=.setup
+vendor=flownexus_appliance/http/static/vendor/uplot
+project_files="setup.cfg setup.py pyproject.toml flownexus_appliance/__init__.py"
+
+say() {
+    printf 'setup: %s\n' "$*"
+}
+
+# die MESSAGE HINT
+die() {
+    printf 'setup: error: %s\nsetup: hint: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+# fingerprint FILE...: their contents and this folder's name, since a venv cannot be moved.
+fingerprint() {
+    { printf '%s\n' "$root"; cat -- "$@"; } | sha256sum | cut -d ' ' -f 1
+}
+
+# stamped STAMP FILE...: was the step of STAMP done from FILE... as they are now?
+stamped() {
+    stamp=$1
+    shift
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint "$@")" ]
+}
+
+# --- Debian packages ---------------------------------------------------------------------------------------
+
+# as_root COMMAND...: run it as root, by sudo when need be.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# Turns apt's status lines (kind:package:percent:text) into a line every 20 percent.
+apt_progress() {
+    awk -F : '
+        $1 == "dlstatus" || $1 == "pmstatus" {
+            step = int($3 / 20) * 20
+            if ($1 == kind && step <= shown) next
+            if ($1 == kind || step > 0) printf "setup:   %s %d %%\n", $1 == "dlstatus" ? "downloaded" : "installed", step
+            kind = $1; shown = step; fflush()
+        }'
+}
+
+# apt_get WORD...: apt-get with its progress shown and its chatter in a log; false when it fails.
+apt_get() {
+    : >"$state/apt.failed"
+    # apt reports progress on descriptor 3; it is opened inside because sudo closes what it does not know.
+    # shellcheck disable=SC2016
+    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 sh -c \
+        'exec apt-get -y -o APT::Status-Fd=3 -o DPkg::Lock::Timeout=120 "$@" 3>&1 1>&2' apt-get "$@" \
+        </dev/null 2>>"$state/apt.log" && rm -f "$state/apt.failed"
+}
+
+apt_failed() {
+    [ -e "$state/apt.failed" ]
+}
+
+# apt_knows PACKAGE...: has apt a version of each to install?
+apt_knows() {
+    for package in "$@"; do
+        LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q '^  Candidate: [^(]' || return 1
+    done
+}
+
+apt_update() {
+    say "apt-get update (about 10 s)"
+    apt_get update | apt_progress
+    ! apt_failed
+}
+
+# apt_install PACKAGE...
+apt_install() {
+    by_hand="run as root: apt-get update && apt-get install --no-install-recommends $*"
+    command -v apt-get >/dev/null || die "missing here: $*; and there is no apt to install it" \
+        "use Debian 12 or 13, or install what provides it by hand"
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        die "missing Debian packages: $*; and this user is not root and has no sudo" "$by_hand"
+    fi
+    : >"$state/apt.log"
+    fresh=no
+    if ! apt_knows "$@"; then
+        apt_update || apt_give_up "apt-get update failed" "$by_hand"
+        fresh=yes
+    fi
+    case " $* " in
+        *" npm "*) say "apt-get install $* (about 1 min: npm comes in some 400 small packages)" ;;
+        *) say "apt-get install $* (about 30 s)" ;;
+    esac
+    apt_get install --no-install-recommends "$@" | apt_progress
+    if apt_failed && [ $fresh = no ]; then
+        # Lists of another day name package versions the mirror no longer has.
+        apt_update && say "apt-get install $*, again with fresh lists" &&
+            apt_get install --no-install-recommends "$@" | apt_progress
+    fi
+    if apt_failed; then
+        apt_give_up "apt could not install: $*" "$by_hand"
+    fi
+}
+
+# apt_give_up MESSAGE HINT
+apt_give_up() {
+    tail -n 15 "$state/apt.log" >&2
+    die "$1 (its words above, all of them in $state/apt.log)" "$2"
+}
+
+# --- Python ------------------------------------------------------------------------------------------------
+
+# python_fits PYTHON: can it make our venv? Debian's has no ensurepip until python3-venv is installed, and a
+# version manager's shim may stand for nothing. The locks are made for 3.11 to 3.13.
+python_fits() {
+    "$1" -c 'import sys, ensurepip, sqlite3, ssl, venv
+sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+}
+
+# find_python: sets python to one that fits.
+find_python() {
+    for python in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+        if python_fits "$python"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    find_python || die "no Python from 3.11 to 3.13 here: $(/usr/bin/python3 --version 2>&1)" \
+        "use Debian 12 or 13, or put a python3 of such a version, with its venv module, first in PATH"
+    say "making $venv with $("$python" --version 2>&1) (about 5 s)"
+    "$python" -m venv --clear "$venv" || die "$python could not make $venv" "see its words above"
+    printf '%s\n' "$root" >"$venv/made-for"
+}
+
+# venv_usable: it is there, was made for this folder, and its Python was not replaced by a newer one.
+venv_usable() {
+    [ -f "$venv/made-for" ] && [ "$(cat "$venv/made-for")" = "$root" ] &&
+        "$venv/bin/python" -c 'import pip' >/dev/null 2>&1
+}
+
+pip_install() {
+    "$venv/bin/python" -m pip --disable-pip-version-check install --no-input "$@" ||
+        die "pip could not install into $venv" "see its words above; to start afresh: rm -r $venv"
+}
+
+# install_lock NAME ABOUT: one of requirements/*.txt, with the build back end of the project itself.
+install_lock() {
+    stamped "$venv/$1.stamp" requirements/build.txt "requirements/$1.txt" && return
+    say "pip install requirements/$1.txt ($2)"
+    pip_install --require-hashes --only-binary :all: \
+        --requirement requirements/build.txt --requirement "requirements/$1.txt"
+    fingerprint requirements/build.txt "requirements/$1.txt" >"$venv/$1.stamp"
+}
+
+install_project() {
+    # shellcheck disable=SC2086
+    stamped "$venv/project.stamp" $project_files && return
+    say "pip install --editable . (about 5 s)"
+    pip_install --quiet --no-deps --no-build-isolation --editable .
+    # shellcheck disable=SC2086
+    fingerprint $project_files >"$venv/project.stamp"
+}
+
+# --- uPlot -------------------------------------------------------------------------------------------------
+
+uplot_installed() {
+    [ -f "$vendor/uPlot.esm.js" ] && [ -f "$vendor/uPlot.min.css" ] && [ -f "$vendor/LICENSE" ] &&
+        stamped "$state/uplot.stamp" package.json package-lock.json
+}
+
+install_uplot() {
+    uplot_installed && return
+    say "npm ci: uPlot (about 5 s)"
+    npm ci --ignore-scripts || die "npm could not install uPlot" "see its words above"
+    mkdir -p "$vendor"
+    cp node_modules/uplot/dist/uPlot.esm.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE "$vendor/"
+    fingerprint package.json package-lock.json >"$state/uplot.stamp"
+}
+
+# --- Putting it together -----------------------------------------------------------------------------------
+
+# all_there LOCK: asked before anything is locked or written, so that it needs no right to write.
+all_there() {
+    # shellcheck disable=SC2086
+    venv_usable && stamped "$venv/$1.stamp" requirements/build.txt "requirements/$1.txt" &&
+        stamped "$venv/project.stamp" $project_files && uplot_installed
+}
+
+# missing_packages GOAL: the Debian packages of what is still to be done and cannot be done without.
+missing_packages() {
+    venv_usable || find_python || echo python3 python3-venv
+    uplot_installed || npm --version >/dev/null 2>&1 || echo npm ca-certificates
+    if [ "$1" = ci ]; then
+        command -v make >/dev/null || echo make
+        command -v javac >/dev/null || echo default-jdk-headless
+        command -v mvn >/dev/null || echo maven
+    fi
+}
+
+# install_all GOAL LOCK ABOUT
+install_all() {
+    packages=$(missing_packages "$1")
+    # shellcheck disable=SC2086
+    [ -z "$packages" ] || apt_install $packages
+    venv_usable || make_venv
+    install_lock "$2" "$3"
+    install_project
+    install_uplot
+    say "all there"
+}
+
+main() {
+    case ${1-} in
+        run) lock=runtime about="about 20 s" ;;
+        test | ci) lock=dev about="about 40 s" ;;
+        bench) lock=bench about="about 30 s" ;;
+        *) die "usage: scripts/setup.sh run|test|bench|ci" "./run and ./test call it themselves" ;;
+    esac
+    # The test lock holds the runtime lock, so whoever has tested need install nothing to run.
+    if [ $lock = runtime ] && [ -f "$venv/dev.stamp" ]; then
+        lock=dev about="about 40 s"
+    fi
+    if all_there $lock && [ -z "$(missing_packages "$1")" ]; then
+        return
+    fi
+    mkdir -p "$state" || die "cannot write in $root" "run it as the owner of the checkout"
+    # One at a time: ./run and ./test may be started side by side.
+    (
+        flock 9
+        install_all "$1" $lock "$about"
+    ) 9>"$state/lock"
+}
+
+main "$@"
