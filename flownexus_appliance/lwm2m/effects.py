@@ -1,0 +1,87 @@
+"""What the core wants done: frozen orders for the driver, which persists before it replies."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .observation import Observation
+from .presence import Presence
+from .registration import Registration
+
+
+class Success(StrEnum):
+    """The good endings of a request to us; the wire layer knows their CoAP codes."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+
+
+class Change(StrEnum):
+    """What became of a registration, as events and logs name it."""
+
+    REGISTERED = "registered"
+    UPDATED = "updated"
+    DEREGISTERED = "deregistered"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class PersistRegistration:
+    registration: Registration
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRegistration:
+    registration: Registration
+
+
+@dataclass(frozen=True, slots=True)
+class PersistObservation:
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveObservation:
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer the request at hand; `location` are the Location-Path options, in order."""
+
+    success: Success
+    location: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the world of a registration's change."""
+
+    change: Change
+    registration: Registration
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    endpoint: str
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Onboard:
+    """Discover, read and observe the device in the background."""
+
+    endpoint: str
+
+
+Effect = (
+    PersistRegistration
+    | RemoveRegistration
+    | PersistObservation
+    | RemoveObservation
+    | Reply
+    | Announce
+    | PresenceChanged
+    | Onboard
+)
+Effects = tuple[Effect, ...]

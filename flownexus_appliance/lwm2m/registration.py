@@ -1,0 +1,80 @@
+"""Registrations: what a client tells of itself on the Registration interface, and its life.
+
+LwM2M Core 1.1.1 section 6.2; Transport 1.1.1 section 6.4.3 (the CoAP mapping). A registration ends
+by Deregister, by a new Register of the same endpoint, or when its lifetime and a grace have passed
+without an Update.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+# RFC 7252 4.8.2 EXCHANGE_LIFETIME: an Update sent at the last moment may still be under way for
+# this long, and Zephyr clamps short lifetimes upward on its own side.
+GRACE_S: Final = 247
+DEFAULT_LIFETIME_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredObject:
+    """An object a client supports: its version ("" when it named none) and its instances."""
+
+    version: str = ""
+    instances: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A client's live registration.
+
+    `address` is the peer as the wire layer names it ("127.0.0.1:5683"), `*_ms` are wall-clock
+    times since 1970 UTC, `expires_at` is monotonic seconds of this run of the daemon.
+    """
+
+    id: str
+    endpoint: str
+    address: str
+    lwm2m_version: str
+    lifetime_s: int
+    binding: str
+    queue_mode: bool
+    root_path: str
+    objects: Mapping[int, RegisteredObject]
+    content_formats: tuple[int, ...]
+    message_id: int
+    token: bytes
+    registered_ms: int
+    updated_ms: int
+    expires_at: float
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> dict[int, tuple[int, ...]]:
+        return {number: entry.instances for number, entry in self.objects.items()}
+
+    @property
+    def expires_ms(self) -> int:
+        """When the lifetime ends by the wall clock, the grace not counted."""
+        return self.updated_ms + self.lifetime_s * 1000
+
+
+class RegistrationState(StrEnum):
+    UNREGISTERED = "unregistered"
+    REGISTERED = "registered"
+
+
+class RegistrationEvent(StrEnum):
+    REGISTER = "register"
+    UPDATE = "update"
+    DEREGISTER = "deregister"
+    EXPIRE = "expire"
+
+
+REGISTRATION_TRANSITIONS: Final[Mapping[tuple[RegistrationState, RegistrationEvent], RegistrationState]] = {
+    (RegistrationState.UNREGISTERED, RegistrationEvent.REGISTER): RegistrationState.REGISTERED,
+    (RegistrationState.REGISTERED, RegistrationEvent.REGISTER): RegistrationState.REGISTERED,
+    (RegistrationState.REGISTERED, RegistrationEvent.UPDATE): RegistrationState.REGISTERED,
+    (RegistrationState.REGISTERED, RegistrationEvent.DEREGISTER): RegistrationState.UNREGISTERED,
+    (RegistrationState.REGISTERED, RegistrationEvent.EXPIRE): RegistrationState.UNREGISTERED,
+}
