@@ -12,7 +12,7 @@ from ...errors import PeerError
 from ..paths import Path
 from ..values import DataType, ObjectLink, Record, TypeLookup, Value
 from . import json_text, senml
-from .records import MAX_RECORDS, checked, too_many
+from .records import checked
 
 # The same fields as SenML has, so that its rules for names, times and values serve here too.
 _BASE: Final[dict[str, senml.Label]] = {"bn": senml.BASE_NAME, "bt": senml.BASE_TIME}
@@ -32,8 +32,6 @@ def decode_json(payload: bytes, base: Path, types: TypeLookup, now_ms: int) -> t
     entries = item.get("e") if isinstance(item, dict) else None
     if not isinstance(item, dict) or not isinstance(entries, list):
         raise PeerError("payload_invalid", "not a usable LwM2M JSON payload: it has no array e")
-    if len(entries) > MAX_RECORDS:
-        raise too_many(len(entries))
     head = {label: item[name] for name, label in _BASE.items() if name in item}
     if head.get(senml.BASE_NAME, "") == "":
         head[senml.BASE_NAME] = _implied_base_name(entries, base)

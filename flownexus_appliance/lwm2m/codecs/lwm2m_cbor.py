@@ -1,8 +1,8 @@
 """LwM2M CBOR, Content-Format 11544 (LwM2M Core 1.2 7.4.4).
 
 Nested maps from ids to values: `{3: {0: {9: 95}}}`. A key may be an array of several ids at once,
-`{[3, 0]: {9: 95}}`. No timestamps. Composite reads do not send their paths in it: null values stand
-for resource instances to delete.
+`{[3, 0]: {9: 95}}`. No timestamps. In a write a null deletes a resource instance; no client at hand
+takes the paths of a composite read in this format.
 """
 
 from collections.abc import Iterator, Sequence

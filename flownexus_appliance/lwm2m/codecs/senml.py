@@ -6,6 +6,7 @@ text.
 """
 
 from collections.abc import Callable, ItemsView, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from ...errors import PeerError, UsageError, clean
@@ -49,6 +50,7 @@ def resolve(pack: object, base: Path, types: TypeLookup, now_ms: int) -> tuple[R
     base_time: int | float = 0
     base_value: int | float | None = None
     records: list[Record] = []
+    relative: dict[int, int] = {}  # the samples whose time is relative to now
     for entry in _entries(pack):
         name, values, own = "", 0, False
         time: int | float = 0
@@ -82,7 +84,16 @@ def resolve(pack: object, base: Path, types: TypeLookup, now_ms: int) -> tuple[R
         moment = _moment(base_time, time, now_ms) if time or base_time else None
         record = typed(path, value, types, moment)
         if record is not None:
+            if moment is not None and base_time + time < FIRST_ABSOLUTE_S:
+                relative[len(records)] = moment
             records.append(record)
+    late_ms = max(relative.values(), default=now_ms) - now_ms
+    if late_ms > 0:
+        # Spec deviation: no measurement lies in the future. A device without a clock, Zephyr among
+        # them, sends its uptime, which reads as relative to now. Its latest sample is taken to be of
+        # this moment; how far the samples lie apart is right.
+        for index, moment in relative.items():
+            records[index] = replace(records[index], time_ms=moment - late_ms)
     return tuple(records)
 
 

@@ -1,0 +1,8 @@
+CREATE TABLE endpoint ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, label TEXT NOT NULL DEFAULT '', first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL ) STRICT;
+CREATE TABLE observation ( token BLOB PRIMARY KEY, endpoint_id INTEGER NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE, paths TEXT NOT NULL, content_format INTEGER NOT NULL, created_ms INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE TABLE registration ( id TEXT PRIMARY KEY, endpoint_id INTEGER NOT NULL UNIQUE REFERENCES endpoint (id) ON DELETE CASCADE, address TEXT NOT NULL, lwm2m_version TEXT NOT NULL, lifetime_s INTEGER NOT NULL, binding TEXT NOT NULL, queue_mode INTEGER NOT NULL, root_path TEXT NOT NULL, objects TEXT NOT NULL, content_formats TEXT NOT NULL, attributes TEXT NOT NULL, message_id INTEGER NOT NULL, token BLOB NOT NULL, registered_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL ) STRICT;
+CREATE TABLE resource ( series_id INTEGER NOT NULL, time_ms INTEGER NOT NULL, value ANY NOT NULL, PRIMARY KEY (series_id, time_ms) ) STRICT, WITHOUT ROWID;
+CREATE TABLE resource_type ( id INTEGER PRIMARY KEY, object_id INTEGER NOT NULL, resource_id INTEGER NOT NULL, name TEXT NOT NULL, data_type TEXT NOT NULL, units TEXT NOT NULL, UNIQUE (object_id, resource_id) ) STRICT;
+CREATE TABLE series ( id INTEGER PRIMARY KEY, endpoint_id INTEGER NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE, resource_type_id INTEGER NOT NULL REFERENCES resource_type (id), path TEXT NOT NULL, data_type TEXT NOT NULL, UNIQUE (endpoint_id, path) ) STRICT;
+CREATE TABLE setting ( name TEXT PRIMARY KEY, value TEXT NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE INDEX observation_endpoint ON observation (endpoint_id);
