@@ -1,0 +1,169 @@
+"""The `flownexus` command: parses its words, starts things, says errors with their hint."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from . import __version__
+from .errors import ApplianceError, UsageError
+from .system import logs, notify
+from .system.config import Config, load_config
+
+SIMULATOR_STOP_S: Final = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0, or 2 for an error of use or surroundings."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ApplianceError as error:
+        print(f"flownexus: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flownexus", description="A private LwM2M cloud in a box.")
+    parser.add_argument("--version", action="version", version=f"flownexus {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the appliance in the foreground")
+    run.add_argument("--state", type=Path, default=Path("var"), help="folder for the database and keys")
+    run.add_argument("--config", type=Path, help="configuration file (TOML)")
+    run.add_argument("--simulate", type=int, default=0, metavar="N", help="also run N simulated devices")
+    run.set_defaults(run=_run)
+
+    sim = commands.add_parser("sim", help="run simulated devices against an appliance")
+    _add_sim_options(sim)
+    sim.set_defaults(run=_sim)
+    return parser
+
+
+# flownexus run
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    if options.simulate < 0:
+        raise UsageError("simulate_invalid", "--simulate takes 0 or more", "leave it out for none")
+    logs.set_up(config.log.level)
+    asyncio.run(_serve(config, options.state, options.simulate))
+    return 0
+
+
+async def _serve(config: Config, state: Path, simulate: int) -> None:
+    # Imported here: `flownexus --help` and `flownexus sim` need none of the daemon.
+    from .app import appliance
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(appliance(config, state))
+        if simulate:
+            await stack.enter_async_context(_simulator(simulate, running.coap_port))
+        print(f"FlowNexus is ready: {running.url}", flush=True)
+        if running.coap_port:
+            print(f"Devices speak CoAP to UDP port {running.coap_port}. Ctrl-C stops.", flush=True)
+        notify.notify("READY=1")
+        await stop.wait()
+        notify.notify("STOPPING=1")
+        print("Stopping.", flush=True)
+
+
+@contextlib.asynccontextmanager
+async def _simulator(count: int, port: int) -> AsyncIterator[None]:
+    """Simulated devices in a process of their own, as far from the daemon as real ones."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "flownexus_appliance",
+        "sim",
+        "-n",
+        str(count),
+        "--port",
+        str(port),
+        stdin=asyncio.subprocess.DEVNULL,
+        # Out of the terminal's process group: Ctrl-C reaches the daemon, which stops the devices.
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(SIMULATOR_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+# flownexus sim
+
+
+def _add_sim_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--count", type=int, default=3, help="how many devices (3)")
+    parser.add_argument("--host", default="127.0.0.1", help="the appliance's address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=5683, help="its CoAP port (5683)")
+    parser.add_argument("--prefix", default="sim", help="names are PREFIX-0001 and so on (sim)")
+    parser.add_argument("--lifetime", type=int, default=300, help="registration lifetime, s (300)")
+    parser.add_argument("--queue-mode", action="store_true", help="sleep between reports")
+    parser.add_argument("--lwm2m", default="1.1", choices=("1.0", "1.1", "1.2"), help="version (1.1)")
+    parser.add_argument("--format", type=int, help="preferred Content-Format, such as 110 or 11542")
+    parser.add_argument("--period", type=float, default=5.0, help="seconds between samples (5)")
+    parser.add_argument("--report", default="notify", choices=("notify", "send", "both"), help="how (notify)")
+    parser.add_argument("--non", action="store_true", help="notify without asking to be acknowledged")
+    parser.add_argument("--seed", type=int, default=1, help="settles the readings (1)")
+
+
+def _sim(options: argparse.Namespace) -> int:
+    from .lwm2m.content_formats import ContentFormat
+    from .sim.fleet import run
+    from .sim.options import Reporting, SimOptions
+
+    try:
+        content_format = None if options.format is None else ContentFormat(options.format)
+    except ValueError:
+        known = ", ".join(f"{f.value} {f.name}" for f in ContentFormat)
+        raise UsageError("format_unknown", f"no Content-Format {options.format}", f"one of {known}") from None
+    wanted = replace(
+        SimOptions(),
+        count=options.count,
+        host=options.host,
+        port=options.port,
+        prefix=options.prefix,
+        lifetime_s=options.lifetime,
+        queue_mode=options.queue_mode,
+        lwm2m_version=options.lwm2m,
+        content_format=content_format,
+        sample_period_s=options.period,
+        reporting=Reporting(options.report),
+        confirmable=not options.non,
+        seed=options.seed,
+    )
+    logs.set_up("info")
+    asyncio.run(_until_stopped(run(wanted)))
+    return 0
+
+
+async def _until_stopped(work: Coroutine[Any, Any, object]) -> None:
+    """Run until done, or until SIGINT or SIGTERM cancels it; it then cleans up."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,55 @@
+"""CoAP codes: from the house's error codes and successes, and as text.
+
+RFC 7252 5.9 and 12.1.2; LwM2M Transport 1.1.1 section 6.4.3, tables of response codes.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiocoap import Code
+
+from ..lwm2m.effects import Success
+
+SUCCESS_CODES: Final[Mapping[Success, Code]] = {
+    Success.CREATED: Code.CREATED,
+    Success.CHANGED: Code.CHANGED,
+    Success.DELETED: Code.DELETED,
+}
+
+# What a device is told of each PeerError; tests check that every code raised is in here.
+ERROR_CODES: Final[Mapping[str, Code]] = {
+    "address_invalid": Code.BAD_REQUEST,
+    "binding_invalid": Code.BAD_REQUEST,
+    "block_invalid": Code.BAD_REQUEST,
+    "block_missing": Code.REQUEST_ENTITY_INCOMPLETE,
+    "body_too_large": Code.REQUEST_ENTITY_TOO_LARGE,
+    "content_format_unsupported": Code.UNSUPPORTED_CONTENT_FORMAT,
+    "ddf_invalid": Code.BAD_REQUEST,
+    "endpoint_invalid": Code.BAD_REQUEST,
+    "endpoint_missing": Code.BAD_REQUEST,
+    "lifetime_invalid": Code.BAD_REQUEST,
+    "links_invalid": Code.BAD_REQUEST,
+    "method_not_allowed": Code.METHOD_NOT_ALLOWED,
+    "not_acceptable": Code.NOT_ACCEPTABLE,
+    "not_found": Code.NOT_FOUND,
+    "option_unknown": Code.BAD_OPTION,
+    "path_incomplete": Code.BAD_REQUEST,
+    "path_invalid": Code.BAD_REQUEST,
+    "path_outside": Code.BAD_REQUEST,
+    "path_repeated": Code.BAD_REQUEST,
+    "payload_invalid": Code.BAD_REQUEST,
+    "payload_too_large": Code.REQUEST_ENTITY_TOO_LARGE,
+    "query_invalid": Code.BAD_REQUEST,
+    "registration_unknown": Code.NOT_FOUND,
+    "sender_unknown": Code.BAD_REQUEST,
+    "time_invalid": Code.BAD_REQUEST,
+    "value_invalid": Code.BAD_REQUEST,
+    "version_invalid": Code.BAD_REQUEST,
+    "version_missing": Code.BAD_REQUEST,
+    "version_unsupported": Code.PRECONDITION_FAILED,
+}
+
+
+def dotted(code: Code) -> str:
+    """A code as people write it: "2.05"."""
+    return f"{code >> 5}.{code & 0x1F:02}"

@@ -1,0 +1,167 @@
+"""Requests to devices: one exchange, or as many as its blocks need.
+
+RFC 7959 (blockwise). aiocoap's own blockwise client gives every block a new token; Zephyr finds the
+blocks of a Block1 transfer by the token, restarts are told by 4.08 and smaller blocks by 4.13, so
+the loop is here. A first GET never carries Block2: Zephyr drops such a request.
+"""
+
+import asyncio
+import secrets
+from typing import Final
+
+import aiocoap
+from aiocoap import Code, Message
+from aiocoap.error import LibraryShutdown, MessageError, NetworkError
+from aiocoap.optiontypes import BlockOption
+
+from ..errors import PeerError
+from ..fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method
+from .codes import dotted
+from .messages import TOKEN_BYTES
+from .peers import BLOCK_SIZE_EXPONENT, Peer
+from .udp import UdpTransport
+
+MAX_REPLY: Final = 1 << 20
+MIN_BLOCK_SIZE_EXPONENT: Final = 0
+RESTARTS: Final = 2
+_CODES: Final = {
+    Method.GET: Code.GET,
+    Method.POST: Code.POST,
+    Method.PUT: Code.PUT,
+    Method.DELETE: Code.DELETE,
+    Method.FETCH: Code.FETCH,
+    Method.IPATCH: Code.iPATCH,
+}
+
+
+class Requester:
+    """Sends requests over the server's own socket, so that devices behind a NAT are reached."""
+
+    def __init__(self, context: aiocoap.Context, transport: UdpTransport) -> None:
+        self._context = context
+        self._transport = transport
+
+    async def request(self, peer: Peer, downlink: Downlink) -> DownlinkReply:
+        """See `fleet.ports.Wire.request`."""
+        try:
+            async with asyncio.timeout(downlink.timeout_s):
+                if len(downlink.payload) > _size(BLOCK_SIZE_EXPONENT):
+                    first = await self._upload(peer, downlink)
+                else:
+                    first = await self._exchange(_message(peer, downlink, downlink.payload))
+                payload = await self._download(peer, downlink, first)
+        except TimeoutError:
+            raise _silent(peer, f"no answer within {downlink.timeout_s:.0f} s") from None
+        content_format = first.opt.content_format
+        return DownlinkReply(
+            code=dotted(first.code),
+            content_format=None if content_format is None else int(content_format),
+            payload=payload,
+            observe=first.opt.observe,
+        )
+
+    async def _exchange(self, message: Message) -> Message:
+        try:
+            return await self._context.request(message, handle_blockwise=False).response
+        except MessageError:
+            raise _silent(message.remote, "it answered with a reset") from None
+        except LibraryShutdown:
+            raise _silent(message.remote, "the appliance is stopping") from None
+        except NetworkError:
+            raise _silent(message.remote, "no acknowledgement after all retransmissions") from None
+
+    async def _upload(self, peer: Peer, downlink: Downlink) -> Message:
+        """Send a body in blocks; from the start again where the device lost its place."""
+        exponent = BLOCK_SIZE_EXPONENT
+        response = None
+        for _ in range(RESTARTS + 1):
+            response, exponent = await self._upload_once(peer, downlink, exponent)
+            too_large = response.code is Code.REQUEST_ENTITY_TOO_LARGE
+            if response.code is not Code.REQUEST_ENTITY_INCOMPLETE and not too_large:
+                break
+            if too_large:
+                offered = response.opt.block1
+                smaller = exponent - 1 if offered is None else min(offered.size_exponent, exponent - 1)
+                if smaller < MIN_BLOCK_SIZE_EXPONENT:
+                    break
+                exponent = smaller
+        assert response is not None
+        return response
+
+    async def _upload_once(self, peer: Peer, downlink: Downlink, exponent: int) -> tuple[Message, int]:
+        """One go through all blocks: the last response, and the block size in the end."""
+        token = downlink.token or secrets.token_bytes(TOKEN_BYTES)
+        body = downlink.payload
+        sent = 0
+        while True:
+            size = _size(exponent)
+            chunk = body[sent : sent + size]
+            more = sent + len(chunk) < len(body)
+            message = _message(peer, downlink, chunk, token)
+            message.opt.block1 = BlockOption.BlockwiseTuple(sent // size, more, exponent)
+            if sent == 0:
+                message.opt.size1 = len(body)
+            response = await self._exchange(message)
+            sent += len(chunk)
+            if response.code is not Code.CONTINUE:
+                return response, exponent
+            if not more:
+                raise PeerError("payload_invalid", "the device asks for more than there is", "try again")
+            # "Go on with smaller blocks" is in the echo of the first one (RFC 7959 2.3); what was
+            # sent is a multiple of the smaller size too.
+            echo = response.opt.block1
+            if echo is not None and echo.size_exponent < exponent:
+                exponent = echo.size_exponent
+
+    async def _download(self, peer: Peer, downlink: Downlink, first: Message) -> bytes:
+        """The whole payload of a response whose first block is here."""
+        payload = bytes(first.payload)
+        block = first.opt.block2
+        while block is not None and block.more:
+            if len(payload) != block.start + _size(block.size_exponent) or len(payload) > MAX_REPLY:
+                raise PeerError("payload_invalid", "blocks of the answer do not fit", "try again")
+            message = _message(peer, downlink, downlink.payload)
+            message.opt.observe = None
+            number = len(payload) // _size(block.size_exponent)
+            message.opt.block2 = BlockOption.BlockwiseTuple(number, False, block.size_exponent)
+            response = await self._exchange(message)
+            block = response.opt.block2
+            if (
+                not response.code.is_successful()
+                or block is None
+                or block.start != len(payload)
+                or response.opt.etag != first.opt.etag
+            ):
+                raise PeerError("payload_invalid", "the answer changed between its blocks", "try again")
+            payload += response.payload
+        return payload
+
+
+def _message(peer: Peer, downlink: Downlink, payload: bytes, token: bytes = b"") -> Message:
+    message = Message(code=_CODES[downlink.method], payload=payload)
+    message.remote = peer
+    if token or downlink.observe is not None:
+        message.token = token or downlink.token
+    root = tuple(part for part in downlink.root_path.split("/") if part)
+    message.opt.uri_path = root + tuple(str(number) for number in downlink.path)
+    if downlink.query:
+        message.opt.uri_query = downlink.query
+    if downlink.content_format is not None:
+        message.opt.content_format = downlink.content_format
+    if downlink.accept is not None:
+        message.opt.accept = downlink.accept
+    if downlink.observe is not None:
+        message.opt.observe = downlink.observe
+    return message
+
+
+def _size(exponent: int) -> int:
+    return 1 << (exponent + 4)
+
+
+def _silent(peer: Peer, reason: str) -> DeviceSilent:
+    return DeviceSilent(
+        "device_unanswered",
+        f"{peer.text} did not answer: {reason}",
+        "a sleeping device answers after it wakes; otherwise check its power and network",
+    )

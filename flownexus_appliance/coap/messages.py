@@ -1,0 +1,194 @@
+"""aiocoap's message and token layers, bent where a durable server needs it.
+
+The one module that leans on aiocoap's inner names (tested with 0.4.14 and 0.4.17; setup.cfg caps the
+version). What it changes, and why:
+
+- A request's answer waits for the disk. aiocoap sends an empty acknowledgement after 0.1 s and the
+  answer separately; Zephyr then waits up to 247 s for it. Here nothing is sent before the one
+  piggybacked answer, and a request that came to nothing is forgotten, so that its retransmission is
+  a new try (RFC 7252 4.2: the sender repeats an unacknowledged message).
+- A notification is acknowledged when it is on disk. aiocoap acknowledges on receipt.
+- A duplicate is a datagram that is the same to the last bit; a few answers are kept per peer. aiocoap
+  keeps every request for 247 s by message id alone, which costs 1 kB each and mistakes a simulated
+  device that starts anew for its own retransmission. A repeated Register is always handled: the core
+  is idempotent there.
+- Observations are found by token in the fleet's table; aiocoap would keep several objects each.
+- Requests carry random tokens, or the one given: Zephyr finds the blocks of a Block1 transfer by it.
+- A request is not sent again once its response is here or nobody waits for it any more. aiocoap stops
+  for an acknowledgement only, and Zephyr carries out whatever comes twice (zephyr #86978).
+- Numbers of options and formats that it has no name for aiocoap keeps for good, one object each: a
+  stranger could fill the memory with them. Here they are forgotten with their message.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiocoap import EMPTY, ContentFormat, Message
+from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.optionnumbers import OptionNumber
+from aiocoap.numbers.types import ACK, CON, NON, RST
+from aiocoap.tokenmanager import TokenManager
+
+from .peers import Peer
+
+# Zephyr has one request under way, NSTART of RFC 7252 4.7; a few more cost nothing.
+REPLIES_KEPT: Final = 4
+# RFC 7252 4.8.2: after this time a message id may stand for another message.
+EXCHANGE_LIFETIME_S: Final = 247.0
+TOKEN_BYTES: Final = 8
+
+# Answers a request, once: with a message, or with None to stay silent.
+Answer = Callable[[Message | None], None]
+# Answers a notification, once: True acknowledges, False resets, None stays silent.
+Acknowledge = Callable[[bool | None], None]
+
+
+class DeviceTokens(TokenManager):  # type: ignore[misc]
+    """Matches responses to our requests; hands requests and notifications to the server.
+
+    `serve(request, answer)` is called with each new request, `notified(response, acknowledge)` with
+    each response that no request of ours waits for and that may be a notification.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        serve: Callable[[Message, Answer], None],
+        notified: Callable[[Message, Acknowledge], None],
+    ) -> None:
+        super().__init__(context)
+        self.serve = serve
+        self.notified = notified
+        self._wanted_token = b""
+
+    def request(self, request: Any) -> None:
+        if not request._event_callbacks:
+            return  # given up before it was sent
+        self._wanted_token = request.request.token
+        super().request(request)
+
+    def next_token(self) -> bytes:
+        return self._wanted_token or secrets.token_bytes(TOKEN_BYTES)
+
+    def process_response(self, response: Message) -> bool:
+        """Every response ends its request here: later ones are notifications."""
+        pipe = self.outgoing_requests.pop((response.token, response.remote), None)
+        if pipe is None:
+            return False
+        pipe.add_response(response, is_last=True)
+        return True
+
+    def awaits(self, response: Message) -> bool:
+        return (response.token, response.remote) in self.outgoing_requests
+
+
+class DeviceMessages(MessageManager):  # type: ignore[misc]
+    """Message ids, acknowledgements and duplicates of incoming messages, as described above."""
+
+    token_manager: DeviceTokens
+
+    def __init__(self, token_manager: DeviceTokens) -> None:
+        super().__init__(token_manager)
+        self.message_id = secrets.randbelow(0x10000)
+        self._unacknowledged: set[tuple[Peer, int]] = set()
+
+    def take(self, message: Message, digest: int) -> None:
+        """Take a message that has come in; `digest` is the datagram's, by which a duplicate is known."""
+        unacknowledged = message.mtype in (CON, NON)
+        if message.code.is_request() and unacknowledged:
+            self._take_request(message, digest)
+        elif message.code.is_response() and unacknowledged and not self.token_manager.awaits(message):
+            self._take_notification(message)
+        elif (message.code.is_response() and message.mtype is not RST) or message.code is EMPTY:
+            self.dispatch_message(message)
+        elif message.mtype is CON:
+            self.reset(message.remote, message.mid)  # of a reserved class (RFC 7252 4.2)
+
+    def release(self, request: Message) -> None:
+        """Send a request no more: it is answered, or nobody waits for its answer."""
+        peer = request.remote
+        if self._active_exchanges is None:
+            return  # stopped
+        exchange = self._active_exchanges.pop((peer, request.mid), None)
+        if exchange is not None:
+            exchange[1].cancel()
+            self._continue_backlog(peer)
+        elif peer in self._backlogs:
+            self._backlogs[peer] = [entry for entry in self._backlogs[peer] if entry[0] is not request]
+
+    def reset(self, peer: Peer, message_id: int) -> None:
+        """Reject a message (RFC 7252 4.2)."""
+        rst = Message(code=EMPTY)
+        rst.mtype, rst.mid, rst.remote = RST, message_id, peer
+        self.message_interface.send(rst)
+
+    def _take_request(self, request: Message, digest: int) -> None:
+        peer: Peer = request.remote
+        if digest in peer.pending:
+            return  # the answer is still to come
+        known = peer.replies.pop(digest, None)
+        if known is not None and self.loop.time() < known[1] and not _is_register(request):
+            peer.replies[digest] = known
+            self.message_interface.send_bytes(known[0], peer)
+            return
+        peer.pending.add(digest)
+
+        def answer(response: Message | None) -> None:
+            peer.pending.discard(digest)
+            if response is None:
+                return
+            response.token = request.token
+            response.remote = peer
+            if request.mtype is CON:
+                response.mtype, response.mid = ACK, request.mid
+            else:
+                response.mtype, response.mid = NON, self._next_message_id()
+            data = response.encode()
+            peer.replies[digest] = data, self.loop.time() + EXCHANGE_LIFETIME_S
+            if len(peer.replies) > REPLIES_KEPT:
+                del peer.replies[next(iter(peer.replies))]
+            self.message_interface.send_bytes(data, peer)
+
+        try:
+            self.token_manager.serve(request, answer)
+        except BaseException:
+            peer.pending.discard(digest)  # never to be answered: its repetition is a new try
+            raise
+
+    def _take_notification(self, response: Message) -> None:
+        peer: Peer = response.remote
+        key = (peer, response.mid)
+        if key in self._unacknowledged:
+            return  # the same one again, still on its way to the disk
+        self._unacknowledged.add(key)
+
+        def acknowledge(taken: bool | None) -> None:
+            self._unacknowledged.discard(key)
+            if taken is False:
+                self.reset(peer, response.mid)
+            elif taken and response.mtype is CON:
+                # An empty acknowledgement: version 1, type ACK, code 0.00, the message id.
+                self.message_interface.send_bytes(b"\x60\x00" + response.mid.to_bytes(2, "big"), peer)
+
+        try:
+            self.token_manager.notified(response, acknowledge)
+        except BaseException:
+            self._unacknowledged.discard(key)
+            raise
+
+
+def _is_register(request: Message) -> bool:
+    """A Register, or the last block of one: the blocks before it are acknowledged again as they were."""
+    block = request.opt.block1
+    return bool(request.opt.uri_path == ("rd",)) and (block is None or not block.more)
+
+
+def _unnamed(kind: Any, value: int) -> Any:
+    member = int.__new__(kind, value)
+    member._value_ = value
+    return member
+
+
+for _kind in (ContentFormat, OptionNumber):
+    _kind._missing_ = classmethod(_unnamed)

@@ -1,0 +1,282 @@
+"""What pages and the API read: endpoints, newest values, charts. Never writes.
+
+Two read-only connections, so that one long query does not hold up a page. Everything returned is a
+frozen dataclass of plain values, ready to be shown or encoded.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+import aiosqlite
+
+from ..lwm2m.paths import Path
+from ..lwm2m.plain import PlainValue, to_plain
+from ..lwm2m.values import DataType
+from .store import from_sql
+
+CONNECTIONS: Final = 2
+MAX_PAGE: Final = 500
+MAX_POINTS: Final = 10_000
+SENSOR_UNITS: Final = 5701
+_MEASURED: Final = frozenset({"float", "integer", "unsigned"})
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRow:
+    """A registration as it is shown; times in ms since 1970 UTC."""
+
+    id: str
+    address: str
+    lwm2m_version: str
+    lifetime_s: int
+    binding: str
+    queue_mode: bool
+    root_path: str
+    objects: dict[str, Any]
+    content_formats: list[int]
+    attributes: dict[str, str]
+    registered_ms: int
+    updated_ms: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    id: int
+    endpoint: str
+    label: str
+    first_seen_ms: int
+    last_seen_ms: int
+    registration: RegistrationRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class LatestValue:
+    """The newest sample of one series. OPAQUE values are hexadecimal text, links `66:0`."""
+
+    endpoint: str
+    path: str
+    name: str
+    data_type: str
+    units: str
+    value: PlainValue
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A series cut into at most `points` buckets, one entry a non-empty bucket.
+
+    `time_ms` is the first sample's time in the bucket; where `count` is 1 throughout, these are the
+    very samples. Values are in the resource's units.
+    """
+
+    path: str
+    name: str
+    data_type: str
+    units: str
+    from_ms: int
+    to_ms: int
+    step_ms: int
+    time_ms: list[int]
+    min: list[float]
+    mean: list[float]
+    max: list[float]
+    count: list[int]
+
+
+_ENDPOINTS: Final = """
+    SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, r.id AS registration_id,
+           r.address, r.lwm2m_version, r.lifetime_s, r.binding, r.queue_mode, r.root_path,
+           r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms, r.expires_ms
+    FROM endpoint e LEFT JOIN registration r ON r.endpoint_id = e.id
+"""
+_LATEST: Final = """
+    SELECT e.name AS endpoint, s.path, s.data_type, t.name, t.units, newest.time_ms,
+           newest.value
+    FROM endpoint e
+    JOIN series s ON s.endpoint_id = e.id
+    JOIN resource_type t ON t.id = s.resource_type_id
+    JOIN resource newest ON newest.series_id = s.id AND newest.time_ms =
+         (SELECT time_ms FROM resource WHERE series_id = s.id ORDER BY time_ms DESC LIMIT 1)
+"""
+CHART_QUERY: Final = """
+    SELECT min(time_ms), min(value), avg(value), max(value), count(*)
+    FROM resource
+    WHERE series_id = :series AND time_ms >= :from_ms AND time_ms < :to_ms
+      AND typeof(value) IN ('integer', 'real')
+    GROUP BY (time_ms - :from_ms) / :step_ms
+    ORDER BY time_ms
+"""
+
+
+class Reader:
+    """The reading side of the database: a small pool of connections."""
+
+    def __init__(self, path: FilePath) -> None:
+        self._path = path.absolute()
+        self._connections: list[aiosqlite.Connection] = []
+        self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+
+    async def start(self) -> None:
+        address = f"{self._path.absolute().as_uri()}?mode=ro"
+        try:
+            for _ in range(CONNECTIONS):
+                connection = await aiosqlite.connect(address, uri=True)
+                self._connections.append(connection)
+                connection.row_factory = sqlite3.Row
+                await connection.execute("PRAGMA query_only = ON")
+                await connection.execute("PRAGMA busy_timeout = 5000")
+                self._free.put_nowait(connection)
+        except BaseException:
+            await self.stop()  # each connection has a thread, which would keep the process alive
+            raise
+
+    async def stop(self) -> None:
+        for connection in self._connections:
+            await connection.close()
+        self._connections.clear()
+
+    async def endpoints(self, after: str = "", limit: int = MAX_PAGE, search: str = "") -> list[EndpointRow]:
+        """Endpoints by name, those after `after`, whose name or label contains `search`."""
+        rows = await self._rows(
+            f"{_ENDPOINTS} WHERE e.name > :after"
+            " AND (:search = '' OR instr(lower(e.name || ' ' || e.label), lower(:search)))"
+            " ORDER BY e.name LIMIT :limit",
+            {"after": after, "limit": limit, "search": search},
+        )
+        return [_endpoint(row) for row in rows]
+
+    async def endpoint(self, name: str) -> EndpointRow | None:
+        rows = await self._rows(f"{_ENDPOINTS} WHERE e.name = :name", {"name": name})
+        return _endpoint(rows[0]) if rows else None
+
+    async def latest(self, endpoint: str) -> list[LatestValue]:
+        """The newest value of every series of an endpoint, by path as numbers."""
+        rows = await self._rows(f"{_LATEST} WHERE e.name = :name", {"name": endpoint})
+        return _with_units([_latest(row) for row in rows])
+
+    async def latest_of(self, endpoints: Sequence[str]) -> dict[str, list[LatestValue]]:
+        """The newest values of many endpoints at once; every name asked for is a key."""
+        rows = await self._rows(
+            f"{_LATEST} WHERE e.name IN (SELECT value FROM json_each(:names))",
+            {"names": json.dumps(list(endpoints))},
+        )
+        found: dict[str, list[LatestValue]] = {name: [] for name in endpoints}
+        for row in rows:
+            found[row["endpoint"]].append(_latest(row))
+        return {name: _with_units(values) for name, values in found.items()}
+
+    async def chart(self, endpoint: str, path: Path, from_ms: int, to_ms: int, points: int) -> Chart | None:
+        """Numeric samples in [from_ms, to_ms) in at most `points` buckets; None: no such series."""
+        rows = await self._rows(
+            "SELECT s.id, s.data_type, t.name, t.units FROM series s"
+            " JOIN endpoint e ON e.id = s.endpoint_id"
+            " JOIN resource_type t ON t.id = s.resource_type_id"
+            " WHERE e.name = :name AND s.path = :path",
+            {"name": endpoint, "path": str(path)},
+        )
+        if not rows:
+            return None
+        series = rows[0]
+        step_ms = max(1, -(-(to_ms - from_ms) // points))
+        buckets = await self._rows(
+            CHART_QUERY,
+            {"series": series["id"], "from_ms": from_ms, "to_ms": to_ms, "step_ms": step_ms},
+        )
+        time_ms, low, mean, high, count = zip(*buckets, strict=True) if buckets else ((),) * 5
+        return Chart(
+            path=str(path),
+            name=series["name"],
+            data_type=series["data_type"],
+            units=series["units"] or await self._own_units(endpoint, path),
+            from_ms=from_ms,
+            to_ms=to_ms,
+            step_ms=step_ms,
+            time_ms=list(time_ms),
+            min=list(low),
+            mean=list(mean),
+            max=list(high),
+            count=list(count),
+        )
+
+    async def _own_units(self, endpoint: str, path: Path) -> str:
+        rows = await self._rows(
+            f"{_LATEST} WHERE e.name = :name AND s.path = :path",
+            {"name": endpoint, "path": str(Path((*path[:2], SENSOR_UNITS)))},
+        )
+        return str(rows[0]["value"]) if rows else ""
+
+    async def _rows(self, sql: str, parameters: dict[str, object]) -> list[sqlite3.Row]:
+        async with self._connection() as connection, connection.execute(sql, parameters) as cursor:
+            return list(await cursor.fetchall())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiosqlite.Connection]:
+        connection = await self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put_nowait(connection)
+
+
+def _endpoint(row: sqlite3.Row) -> EndpointRow:
+    registration = None
+    if row["registration_id"] is not None:
+        registration = RegistrationRow(
+            id=row["registration_id"],
+            address=row["address"],
+            lwm2m_version=row["lwm2m_version"],
+            lifetime_s=row["lifetime_s"],
+            binding=row["binding"],
+            queue_mode=bool(row["queue_mode"]),
+            root_path=row["root_path"],
+            objects=json.loads(row["objects"]),
+            content_formats=json.loads(row["content_formats"]),
+            attributes=json.loads(row["attributes"]),
+            registered_ms=row["registered_ms"],
+            updated_ms=row["updated_ms"],
+            expires_ms=row["expires_ms"],
+        )
+    return EndpointRow(
+        id=row["id"],
+        endpoint=row["name"],
+        label=row["label"],
+        first_seen_ms=row["first_seen_ms"],
+        last_seen_ms=row["last_seen_ms"],
+        registration=registration,
+    )
+
+
+def _latest(row: sqlite3.Row) -> LatestValue:
+    value = from_sql(row["value"], DataType(row["data_type"]))
+    return LatestValue(
+        endpoint=row["endpoint"],
+        path=row["path"],
+        name=row["name"],
+        data_type=row["data_type"],
+        units=row["units"],
+        value=to_plain(value),
+        time_ms=row["time_ms"],
+    )
+
+
+def _with_units(values: list[LatestValue]) -> list[LatestValue]:
+    """Sorted by path, a sensor's own units where the model names none.
+
+    The registry leaves the units of the reusable sensor resources to the device (resource 5701).
+    """
+    paths = {v.path: Path.parse(v.path) for v in values}
+    own = {paths[v.path][:2]: v.value for v in values if paths[v.path][2:] == (SENSOR_UNITS,)}
+    return [
+        v
+        if v.units or v.data_type not in _MEASURED or paths[v.path][:2] not in own
+        else replace(v, units=str(own[paths[v.path][:2]]))
+        for v in sorted(values, key=lambda v: paths[v.path])
+    ]

@@ -1,0 +1,369 @@
+"""What the fleet writes: endpoints, registrations, observations, samples.
+
+Methods gather rows into the writer's batch and return at once; `commit()` gives the future that is
+done when they are on disk. Rows refer to each other by ids that are given out here, from memory, so
+nothing waits for the disk to learn an id.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path as FilePath
+from typing import Final
+
+from ..errors import PeerError
+from ..lwm2m.observation import Observation
+from ..lwm2m.paths import Path
+from ..lwm2m.registration import RegisteredObject, Registration
+from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, Value
+from .migrate import open_database
+from .writer import Batch, SqlValue, Writer
+
+# A series that is further ahead of the clock did not get there value by value: the clock was put
+# back, and new values belong where it stands now.
+CLOCK_STEP_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceType:
+    """What a resource is called, holds and counts in; `units` is "" where it has none."""
+
+    name: str
+    data_type: DataType
+    units: str
+
+
+@dataclass(slots=True)
+class _Series:
+    id: int
+    data_type: DataType
+    received_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Catalog:
+    """The ids that are in the file, and the next free ones."""
+
+    endpoints: dict[str, int] = field(default_factory=dict)
+    types: dict[tuple[int, int], int] = field(default_factory=dict)
+    series: dict[int, dict[Path, _Series]] = field(default_factory=dict)
+    next_endpoint: int = 1
+    next_type: int = 1
+    next_series: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an earlier run left: the core's memory to be restored.
+
+    A registration's `expires_at` holds its expiry in ms since 1970 here, for the caller to
+    translate into its own monotonic time. `heard_ms` has every endpoint ever seen.
+    """
+
+    registrations: tuple[Registration, ...]
+    observations: tuple[Observation, ...]
+    heard_ms: Mapping[str, int]
+
+
+class Store:
+    """The writing side of the database; one instance, in the event loop."""
+
+    def __init__(self, path: FilePath, describe: Callable[[Path, DataType], ResourceType]) -> None:
+        self.path = path
+        self._describe = describe
+        self._catalog = _Catalog()
+        self._writer: Writer | None = None
+
+    async def start(self) -> Kept:
+        """Open and migrate the file; raises StoreError. Returns what it holds of earlier runs."""
+        connection, self._catalog, kept = await asyncio.to_thread(_open, self.path)
+        self._writer = Writer(connection, _load_catalog, self._learn)
+        self._writer.start()
+        return kept
+
+    async def stop(self) -> None:
+        if self._writer is not None:
+            await self._writer.stop()
+            self._writer = None
+
+    @property
+    def writer(self) -> Writer:
+        assert self._writer is not None, "the store is not started"
+        return self._writer
+
+    def commit(self) -> asyncio.Future[None]:
+        """See `Writer.commit`."""
+        return self.writer.commit()
+
+    def put_registration(self, registration: Registration) -> None:
+        batch = self.writer.gather()
+        endpoint_id = self._endpoint(batch, registration.endpoint, registration.registered_ms)
+        batch.statements.append(
+            (
+                "INSERT OR REPLACE INTO registration (id, endpoint_id, address, lwm2m_version,"
+                " lifetime_s, binding, queue_mode, root_path, objects, content_formats, attributes,"
+                " message_id, token, registered_ms, updated_ms, expires_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    registration.id,
+                    endpoint_id,
+                    registration.address,
+                    registration.lwm2m_version,
+                    registration.lifetime_s,
+                    registration.binding,
+                    int(registration.queue_mode),
+                    registration.root_path,
+                    _objects_to_json(registration.objects),
+                    json.dumps(registration.content_formats),
+                    json.dumps(dict(registration.attributes)),
+                    registration.message_id,
+                    registration.token,
+                    registration.registered_ms,
+                    registration.updated_ms,
+                    registration.expires_ms,
+                ),
+            )
+        )
+        self.put_heard({registration.endpoint: registration.updated_ms})
+
+    def remove_registration(self, registration: Registration) -> None:
+        self.writer.gather().statements.append(("DELETE FROM registration WHERE id = ?", (registration.id,)))
+
+    def put_heard(self, heard_ms: Mapping[str, int]) -> None:
+        """Note when endpoints were last heard; names not in the file are passed over."""
+        batch = self.writer.gather()
+        for endpoint, moment in heard_ms.items():
+            endpoint_id = self._catalog.endpoints.get(endpoint)
+            if endpoint_id is not None:
+                batch.statements.append(
+                    ("UPDATE endpoint SET last_seen_ms = ? WHERE id = ?", (moment, endpoint_id))
+                )
+
+    def put_observation(self, observation: Observation) -> None:
+        batch = self.writer.gather()
+        endpoint_id = self._endpoint(batch, observation.endpoint, observation.created_ms)
+        batch.statements.append(
+            (
+                "INSERT OR REPLACE INTO observation"
+                " (token, endpoint_id, paths, content_format, created_ms) VALUES (?, ?, ?, ?, ?)",
+                (
+                    observation.token,
+                    endpoint_id,
+                    json.dumps([str(p) for p in observation.paths]),
+                    observation.content_format,
+                    observation.created_ms,
+                ),
+            )
+        )
+
+    def remove_observation(self, token: bytes) -> None:
+        self.writer.gather().statements.append(("DELETE FROM observation WHERE token = ?", (token,)))
+
+    def add_samples(self, endpoint: str, records: Sequence[Record], received_ms: int) -> None:
+        """Add one sample a record, at the device's own time where it told one.
+
+        `received_ms` stamps the others; two values of one series never share a moment, a later one
+        of the same message moves on by a millisecond.
+        """
+        batch = self.writer.gather()
+        endpoint_id = self._endpoint(batch, endpoint, received_ms)
+        known = self._catalog.series.setdefault(endpoint_id, {})
+        taken: set[tuple[int, int]] = set()
+        for record in records:
+            series = known.get(record.path)
+            if series is None:
+                series = known[record.path] = self._new_series(batch, endpoint_id, record)
+            elif series.data_type is not record.data_type:
+                self._retype(batch, series, record.data_type)
+            if record.time_ms is None:
+                lead_ms = series.received_ms - received_ms
+                time_ms = received_ms + lead_ms + 1 if 0 <= lead_ms < CLOCK_STEP_MS else received_ms
+                series.received_ms = time_ms
+            else:
+                time_ms = record.time_ms
+                while (series.id, time_ms) in taken:
+                    time_ms += 1
+                taken.add((series.id, time_ms))
+            batch.samples.append((series.id, time_ms, to_sql(record.value)))
+
+    # Within
+
+    def _learn(self, catalog: _Catalog) -> None:
+        self._catalog = catalog
+
+    def _endpoint(self, batch: Batch, name: str, seen_ms: int) -> int:
+        catalog = self._catalog
+        endpoint_id = catalog.endpoints.get(name)
+        if endpoint_id is None:
+            endpoint_id = catalog.endpoints[name] = catalog.next_endpoint
+            catalog.next_endpoint += 1
+            batch.statements.append(
+                (
+                    "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (?, ?, ?, ?)",
+                    (endpoint_id, name, seen_ms, seen_ms),
+                )
+            )
+        return endpoint_id
+
+    def _type(self, batch: Batch, record: Record) -> int:
+        catalog = self._catalog
+        key = (record.path[0], record.path[2])
+        type_id = catalog.types.get(key)
+        if type_id is None:
+            type_id = catalog.types[key] = catalog.next_type
+            catalog.next_type += 1
+            described = self._describe(record.path, record.data_type)
+            batch.statements.append(
+                (
+                    "INSERT INTO resource_type (id, object_id, resource_id, name, data_type, units)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (type_id, *key, described.name, described.data_type.value, described.units),
+                )
+            )
+        return type_id
+
+    def _new_series(self, batch: Batch, endpoint_id: int, record: Record) -> _Series:
+        series = _Series(self._catalog.next_series, record.data_type)
+        type_id = self._type(batch, record)
+        self._catalog.next_series += 1
+        batch.statements.append(
+            (
+                "INSERT INTO series (id, endpoint_id, resource_type_id, path, data_type)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (series.id, endpoint_id, type_id, str(record.path), record.data_type.value),
+            )
+        )
+        return series
+
+    def _retype(self, batch: Batch, series: _Series, data_type: DataType) -> None:
+        series.data_type = data_type
+        batch.statements.append(
+            ("UPDATE series SET data_type = ? WHERE id = ?", (data_type.value, series.id))
+        )
+
+
+def to_sql(value: Value) -> SqlValue:
+    """A value as the sample table keeps it; `from_sql` is its inverse, given the data type."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else repr(value)
+    if isinstance(value, int):
+        return value if INT64_MIN <= value <= INT64_MAX else str(value)
+    return str(value) if isinstance(value, ObjectLink) else value
+
+
+def from_sql(value: SqlValue, data_type: DataType) -> Value:
+    """A kept value as the device meant it.
+
+    A series that changed its type may hold values of the earlier one: those stay as they are.
+    """
+    try:
+        match data_type:
+            case DataType.BOOLEAN if isinstance(value, int):
+                return bool(value)
+            case DataType.FLOAT if isinstance(value, str):
+                return float(value)
+            case DataType.INTEGER | DataType.UNSIGNED | DataType.TIME if isinstance(value, str):
+                return int(value)
+            case DataType.OBJLNK if isinstance(value, str):
+                return ObjectLink.parse(value)
+    except (ValueError, PeerError):
+        pass
+    return value
+
+
+def _objects_to_json(objects: Mapping[int, RegisteredObject]) -> str:
+    return json.dumps(
+        {str(n): {"version": o.version, "instances": list(o.instances)} for n, o in objects.items()}
+    )
+
+
+def objects_from_json(text: str) -> dict[int, RegisteredObject]:
+    return {
+        int(n): RegisteredObject(o["version"], tuple(o["instances"])) for n, o in json.loads(text).items()
+    }
+
+
+def _open(path: FilePath) -> tuple[sqlite3.Connection, _Catalog, Kept]:
+    connection = open_database(path)
+    try:
+        return connection, _load_catalog(connection), _load_kept(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _load_catalog(connection: sqlite3.Connection) -> _Catalog:
+    catalog = _Catalog()
+    for number, name in connection.execute("SELECT id, name FROM endpoint"):
+        catalog.endpoints[name] = number
+        catalog.next_endpoint = max(catalog.next_endpoint, number + 1)
+    for number, *key in connection.execute("SELECT id, object_id, resource_id FROM resource_type"):
+        catalog.types[key[0], key[1]] = number
+        catalog.next_type = max(catalog.next_type, number + 1)
+    for number, endpoint_id, path, data_type in connection.execute(
+        "SELECT id, endpoint_id, path, data_type FROM series"
+    ):
+        entry = _Series(number, DataType(data_type))
+        catalog.series.setdefault(endpoint_id, {})[Path.parse(path)] = entry
+        catalog.next_series = max(catalog.next_series, number + 1)
+    return catalog
+
+
+def _load_kept(connection: sqlite3.Connection) -> Kept:
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = sqlite3.Row
+        registrations = tuple(
+            _registration(row)
+            for row in cursor.execute(
+                "SELECT registration.*, endpoint.name FROM registration"
+                " JOIN endpoint ON endpoint.id = registration.endpoint_id"
+                # As they were written: of two at one address the one that spoke last has it.
+                " ORDER BY registration.rowid"
+            )
+        )
+        observations = tuple(
+            _observation(row)
+            for row in cursor.execute(
+                "SELECT observation.*, endpoint.name FROM observation"
+                " JOIN endpoint ON endpoint.id = observation.endpoint_id"
+            )
+        )
+        heard = dict(connection.execute("SELECT name, last_seen_ms FROM endpoint").fetchall())
+    return Kept(registrations, observations, heard)
+
+
+def _registration(row: sqlite3.Row) -> Registration:
+    return Registration(
+        id=row["id"],
+        endpoint=row["name"],
+        address=row["address"],
+        lwm2m_version=row["lwm2m_version"],
+        lifetime_s=row["lifetime_s"],
+        binding=row["binding"],
+        queue_mode=bool(row["queue_mode"]),
+        root_path=row["root_path"],
+        objects=objects_from_json(row["objects"]),
+        content_formats=tuple(json.loads(row["content_formats"])),
+        message_id=row["message_id"],
+        token=row["token"],
+        registered_ms=row["registered_ms"],
+        updated_ms=row["updated_ms"],
+        expires_at=float(row["expires_ms"]),
+        attributes=json.loads(row["attributes"]),
+    )
+
+
+def _observation(row: sqlite3.Row) -> Observation:
+    return Observation(
+        token=row["token"],
+        endpoint=row["name"],
+        paths=tuple(Path.parse(p) for p in json.loads(row["paths"])),
+        content_format=row["content_format"],
+        created_ms=row["created_ms"],
+    )

@@ -1,0 +1,321 @@
+"""All devices of the box: what pages, the API and the command line ask of them.
+
+Puts the parts together (intake, requests, onboarding) and watches the time. `intake.py` takes what
+devices send; this module is for what we want of them.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from ..db.migrate import StoreError
+from ..db.store import Kept, Store
+from ..errors import ApplianceError, PeerError, UsageError
+from ..events import EventBus
+from ..lwm2m.core import Core, Moment
+from ..lwm2m.links import Link
+from ..lwm2m.model import ModelSet
+from ..lwm2m.observation import Observation
+from ..lwm2m.paths import Path
+from ..lwm2m.plain import from_plain
+from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
+from ..lwm2m.registration import GRACE_S, Registration
+from ..lwm2m.values import DataType, Record
+from ..lwm2m.watch import DEFAULT_WATCH_LIST
+from .intake import Intake, Reactions
+from .onboarding import Onboarding, Steps
+from .ports import DeviceSilent, Judge, Uplinks, Verdict, Wire
+from .requests import Answered, DeviceRequests
+
+TICK_S: Final = 1.0
+HEARD_EVERY_TICKS: Final = 30
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """`watch_list` as `lwm2m.watch` reads it; `awake_window_s` of Queue Mode devices."""
+
+    watch_list: tuple[str, ...] = DEFAULT_WATCH_LIST
+    awake_window_s: float = AWAKE_WINDOW_S
+
+
+@dataclass(frozen=True, slots=True)
+class OperationResult:
+    """How an operation ended: CONFIRMED or FAILED, the CoAP code ("" without an answer), and what
+    a Read or an Observe (`values`) or a Discover (`links`) brought."""
+
+    status: str
+    code: str
+    values: tuple[Record, ...] = ()
+    links: tuple[Link, ...] = ()
+    message: str = ""
+    hint: str = ""
+
+
+class Fleet:
+    """All devices. `uplinks` is for the wire; `start` needs the wire in return."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: EventBus,
+        models: ModelSet,
+        options: FleetOptions,
+        clock: Callable[[], Moment],
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._clock = clock
+        self._core = Core(options.awake_window_s)
+        self._intake = Intake(self._core, store, bus, models, clock)
+        self._requests = DeviceRequests(self._core, clock)
+        self._onboarding = Onboarding(
+            self._core,
+            models,
+            options.watch_list,
+            Steps(self.discover, self.read, self.observe, self._set_clock),
+        )
+        self._intake.reactions = Reactions(
+            onboard=self._onboarding.start,
+            awake=self._onboarding.resume,
+            ended=self._ended,
+            read_whole=self._read_whole,
+        )
+        self._heard_written: dict[str, int] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def uplinks(self) -> Uplinks:
+        return self._intake
+
+    def start(self, kept: Kept, wire: Wire) -> None:
+        """Take up what an earlier run kept and begin to watch the time."""
+        moment = self._clock()
+        self._core.restore(
+            [_remaining(r, moment) for r in kept.registrations], kept.observations, kept.heard_ms
+        )
+        self._heard_written = dict(kept.heard_ms)
+        self._requests.attach(wire)
+        for device in self._core:
+            self._onboarding.take_up(device.endpoint)
+        self._ticker = asyncio.create_task(self._tick(), name="fleet tick")
+
+    async def stop(self) -> None:
+        tasks = [t for t in (self._ticker, *self._tasks) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._onboarding.stop()
+        self._write_heard()
+
+    # What is known
+
+    def presence(self, endpoint: str) -> str:
+        """ "online", "sleeping" or "offline"."""
+        device = self._core.device(endpoint)
+        return (Presence.OFFLINE if device is None else device.presence).value
+
+    def heard_ms(self, endpoint: str) -> int | None:
+        """When the device was last heard, in ms since 1970 UTC."""
+        device = self._core.device(endpoint)
+        return None if device is None else device.heard_ms
+
+    def observed(self, endpoint: str) -> frozenset[Path]:
+        """The paths that the device reports by itself."""
+        device = self._core.device(endpoint)
+        if device is None:
+            return frozenset()
+        return frozenset(path for paths in device.observations for path in paths)
+
+    def counts(self) -> dict[str, int]:
+        """How many devices are in each state of presence."""
+        counted = Counter(device.presence for device in self._core)
+        return {presence.value: counted[presence] for presence in Presence}
+
+    def onboarding(self) -> int:
+        """How many devices are being onboarded now."""
+        return self._onboarding.busy()
+
+    # What can be asked of a device
+
+    async def perform(
+        self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str | None
+    ) -> OperationResult:
+        """Do one operation now.
+
+        `operation` is read, write, execute, discover, observe or write_attributes (`arguments` then
+        is `pmin=10&pmax=60`). Raises UsageError where it makes no sense or the device is not
+        registered; a device that does not answer, or with an error, makes a FAILED result.
+        """
+        try:
+            answered = await self._operate(endpoint, operation, path, value, arguments or "")
+        except (DeviceSilent, PeerError) as error:
+            return OperationResult("FAILED", "", message=error.message, hint=error.hint)
+        status = "CONFIRMED" if answered.success else "FAILED"
+        return OperationResult(status, answered.code, answered.records, answered.links, answered.message)
+
+    async def read(self, endpoint: str, path: Path) -> Answered:
+        """Read, and keep what comes."""
+        types = self._intake.types_of(endpoint)
+        answered = await self._asked(endpoint, self._requests.read(endpoint, path, types))
+        await self._keep(endpoint, answered)
+        return answered
+
+    async def discover(self, endpoint: str, path: Path) -> Answered:
+        return await self._asked(endpoint, self._requests.discover(endpoint, path))
+
+    async def observe(self, endpoint: str, path: Path) -> Answered:
+        """Begin to observe a path, and keep its first value."""
+        types = self._intake.types_of(endpoint)
+        token = b""
+
+        def prepare(observation: Observation) -> asyncio.Future[None]:
+            nonlocal token
+            token = observation.token
+            return self._intake.apply(self._core.observe(observation))
+
+        number: int | None = None
+        try:
+            answered, number = await self._asked(
+                endpoint, self._requests.observe(endpoint, path, types, prepare)
+            )
+        finally:
+            accepted = number is not None
+            self._intake.apply(self._core.observation_answered(token, accepted))
+        found = self._core.observed_by(token)
+        if found is not None and number is not None:
+            found[1].order.accept(number, self._clock().now)
+        await self._keep(endpoint, answered)
+        return answered
+
+    async def _operate(
+        self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str
+    ) -> Answered:
+        match operation:
+            case "read":
+                return await self.read(endpoint, path)
+            case "discover":
+                return await self.discover(endpoint, path)
+            case "observe":
+                return await self.observe(endpoint, path)
+            case "write":
+                return await self._write(endpoint, path, value)
+            case "execute":
+                return await self._asked(endpoint, self._requests.execute(endpoint, path, arguments))
+            case "write_attributes":
+                query = [part for part in arguments.split("&") if part]
+                return await self._asked(endpoint, self._requests.write_attributes(endpoint, path, query))
+        raise UsageError(
+            "operation_unknown",
+            f"no operation {operation!r}",
+            "use read, write, execute, discover, observe or write_attributes",
+        )
+
+    async def _write(self, endpoint: str, path: Path, value: object | None) -> Answered:
+        if len(path) not in (3, 4):
+            raise UsageError(
+                "path_not_writable",
+                f"{path} is not a resource",
+                "write one resource at a time, such as /3/0/14",
+            )
+        data_type = self._intake.types_of(endpoint)(path) or _natural(value)
+        record = Record(path, from_plain(value, data_type), data_type)
+        return await self._asked(endpoint, self._requests.write(endpoint, path, [record]))
+
+    async def _set_clock(self, endpoint: str, path: Path) -> Answered:
+        return await self._write(endpoint, path, self._clock().wall_ms // 1000)
+
+    async def _asked(self, endpoint: str, request: Awaitable[T]) -> T:
+        """Await a request; what it tells of the device's presence is taken down."""
+        try:
+            return await request
+        except DeviceSilent:
+            self._intake.apply(self._core.unanswered(endpoint))
+            raise
+
+    async def _keep(self, endpoint: str, answered: Answered) -> None:
+        device = self._core.device(endpoint)
+        if device is not None:
+            self._intake.apply(self._core.heard(device, self._clock()))
+        if answered.records:
+            await asyncio.shield(self._intake.keep(endpoint, answered.records))
+
+    # What happens by itself
+
+    def _ended(self, endpoint: str) -> None:
+        device = self._core.device(endpoint)
+        if device is None or device.registration is None:
+            self._onboarding.forget(endpoint)
+
+    def _read_whole(self, endpoint: str, path: Path, judge: Judge) -> None:
+        """A notification came with its first block only: read the rest, then acknowledge."""
+
+        async def read() -> None:
+            verdict = Verdict.SILENT
+            try:
+                await self.read(endpoint, path)
+                verdict = Verdict.TAKEN
+            except ApplianceError as error:
+                log.info(
+                    "large notification not read",
+                    extra={"ENDPOINT": endpoint, "PATH": str(path), "ERROR_CODE": error.code},
+                )
+            finally:
+                judge(verdict)
+
+        self._spawn(read())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            ticks += 1
+            try:
+                self._intake.apply(self._core.tick(self._clock()))
+                if ticks % HEARD_EVERY_TICKS == 0:
+                    self._write_heard()
+            except StoreError as error:
+                log.warning("tick not kept", extra={"ERROR_CODE": error.code})
+
+    def _write_heard(self) -> None:
+        """Keep when devices were last heard: a row for those that spoke since the last time."""
+        changed = {
+            device.endpoint: device.heard_ms
+            for device in self._core
+            if device.heard_ms and self._heard_written.get(device.endpoint) != device.heard_ms
+        }
+        if changed:
+            self._store.put_heard(changed)
+            self._store.commit()
+            self._heard_written.update(changed)
+
+
+def _remaining(registration: Registration, moment: Moment) -> Registration:
+    """A kept registration's expiry in this run's time.
+
+    While the box was off no device could update: each gets at least the grace anew, and none more
+    than its whole lifetime, however the wall clock has jumped.
+    """
+    left_s = (registration.expires_at - moment.wall_ms) / 1000
+    left_s = min(max(left_s, 0.0), float(registration.lifetime_s))
+    return replace(registration, expires_at=moment.now + left_s + GRACE_S)
+
+
+def _natural(value: object) -> DataType:
+    """The data type that a JSON value is written as where no model knows the resource."""
+    if isinstance(value, bool):
+        return DataType.BOOLEAN
+    if isinstance(value, int):
+        return DataType.INTEGER
+    return DataType.FLOAT if isinstance(value, float) else DataType.STRING

@@ -1,0 +1,304 @@
+"""Takes what devices send: the core decides, the store keeps, and then the device is answered.
+
+The order is always the same. What must persist is gathered, the commit is awaited, and only then the
+device gets its answer and the world is told. When a commit fails the device gets no answer and sends
+again; the core takes a repetition as it took the first.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..db.migrate import StoreError
+from ..db.store import Store
+from ..errors import PeerError
+from ..events import EventBus
+from ..lwm2m import codecs
+from ..lwm2m.core import REGISTRATION_ID_BYTES, Core, Device, LiveObservation, Moment, Origin
+from ..lwm2m.effects import (
+    Announce,
+    Change,
+    Effect,
+    Effects,
+    Onboard,
+    PersistObservation,
+    PersistRegistration,
+    PresenceChanged,
+    RemoveObservation,
+    RemoveRegistration,
+    Reply,
+    Success,
+)
+from ..lwm2m.model import ModelSet
+from ..lwm2m.observation import Freshness, ObservationEvent
+from ..lwm2m.paths import Path
+from ..lwm2m.presence import Presence
+from ..lwm2m.requests import parse_register, parse_update
+from ..lwm2m.values import Record, TypeLookup
+from .ports import Action, Judge, Notification, Respond, Uplink, Verdict
+from .telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reactions:
+    """What else a device's message sets off, filled in by the fleet."""
+
+    onboard: Callable[[str], None]
+    awake: Callable[[str], None]
+    ended: Callable[[str], None]
+    read_whole: Callable[[str, Path, Judge], None]
+
+
+class Intake:
+    """The fleet's `Uplinks`: requests and notifications of devices."""
+
+    reactions: Reactions
+
+    def __init__(
+        self,
+        core: Core,
+        store: Store,
+        bus: EventBus,
+        models: ModelSet,
+        clock: Callable[[], Moment],
+    ) -> None:
+        self._core = core
+        self._store = store
+        self._bus = bus
+        self._models = models
+        self._clock = clock
+        self._telemetry = Telemetry(store, bus)
+        self._types: dict[str, TypeLookup] = {}
+
+    def receive(self, uplink: Uplink, respond: Respond) -> None:
+        """See `ports.Uplinks`."""
+        moment = self._clock()
+        try:
+            if uplink.action is Action.SEND:
+                self._send(uplink, moment, respond)
+            else:
+                self.apply(self._registration(uplink, moment), respond)
+        except PeerError as error:
+            respond(error)
+        except StoreError:
+            respond(None)
+
+    def notified(self, notification: Notification, judge: Judge) -> None:
+        """See `ports.Uplinks`."""
+        found = self._core.observed_by(notification.token)
+        if found is None or found[0].registration is None:
+            judge(Verdict.REFUSED)
+            return
+        device, live = found
+        if found[0].registration.address != notification.address:
+            # Without a session an address is all that tells who speaks; a device that moved
+            # registers anew when its notification stays unanswered.
+            log.info(
+                "notification from a foreign address",
+                extra={"ENDPOINT": device.endpoint, "PEER": notification.address},
+            )
+            judge(Verdict.SILENT)
+            return
+        try:
+            self._notification(device, live, notification, judge)
+        except StoreError:
+            judge(Verdict.SILENT)
+
+    def types_of(self, endpoint: str) -> TypeLookup:
+        """Data types by the object versions that the device registered."""
+        types = self._types.get(endpoint)
+        if types is None:
+            device = self._core.device(endpoint)
+            versions = {}
+            if device is not None and device.registration is not None:
+                versions = {n: o.version for n, o in device.registration.objects.items() if o.version}
+            types = self._types[endpoint] = self._models.with_versions(versions)
+        return types
+
+    def keep(self, endpoint: str, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Keep what a device answered to a request of ours; done when it is on disk."""
+        received_ms = self._clock().wall_ms
+        done = self._telemetry.take(endpoint, records, received_ms)
+        _after(done, lambda: self._telemetry.publish(endpoint, records, received_ms), None)
+        return done
+
+    def apply(self, effects: Effects, respond: Respond | None = None) -> asyncio.Future[None]:
+        """Do what the core wants done: first the disk, then the answer, then the world."""
+        for effect in effects:
+            self._persist(effect)
+        done = self._store.commit()
+
+        def settle() -> None:
+            for effect in effects:
+                if isinstance(effect, Reply) and respond is not None:
+                    respond(effect)
+            for effect in effects:
+                self._tell(effect)
+
+        _after(done, settle, None if respond is None else lambda: respond(None))
+        return done
+
+    # Within
+
+    def _registration(self, uplink: Uplink, moment: Moment) -> Effects:
+        if uplink.action is Action.REGISTER:
+            request = parse_register(uplink.query, uplink.payload)
+            origin = Origin(uplink.address, uplink.message_id, uplink.token)
+            return self._core.register(request, origin, moment, secrets.token_bytes(REGISTRATION_ID_BYTES))
+        if uplink.action is Action.UPDATE:
+            update = parse_update(uplink.query, uplink.payload)
+            return self._core.update(uplink.registration_id, update, uplink.address, moment)
+        return self._core.deregister(uplink.registration_id, moment)
+
+    def _send(self, uplink: Uplink, moment: Moment, respond: Respond) -> None:
+        """Send (LwM2M Core 1.1.1 6.4.6): the peer's address tells whose values these are."""
+        device = self._core.device_at(uplink.address)
+        if device is None:
+            raise PeerError("sender_unknown", "Send without a registration", "register first")
+        records = self._decode(device, uplink.content_format, uplink.payload, Path.ROOT, moment)
+        self._take(device, records, moment, lambda: respond(Reply(Success.CHANGED)), lambda: respond(None))
+
+    def _notification(
+        self, device: Device, live: LiveObservation, notification: Notification, judge: Judge
+    ) -> None:
+        moment = self._clock()
+        number = notification.observe
+        if not notification.success or number is None:
+            # RFC 7641 3.2: an error, or a response without the option, is the last one.
+            log.info(
+                "observation ended by the device",
+                extra={"ENDPOINT": device.endpoint, "COAP_CODE": notification.code},
+            )
+            done = self.apply(self._core.cancel(notification.token, ObservationEvent.FAILED))
+            _after(done, lambda: judge(Verdict.TAKEN), lambda: judge(Verdict.SILENT))
+            return
+        if self._core.notified(live, number, moment.now) is not Freshness.NEW:
+            self._heard(device, moment)
+            judge(Verdict.TAKEN)
+            return
+        if notification.partial:
+            self.reactions.read_whole(device.endpoint, live.observation.paths[0], judge)
+            return
+        base = live.observation.paths[0] if not live.observation.composite else Path.ROOT
+        try:
+            records = self._decode(device, notification.content_format, notification.payload, base, moment)
+        except PeerError as error:
+            log.warning(
+                "notification not understood",
+                extra={"ENDPOINT": device.endpoint, "PATH": str(base), "ERROR_CODE": error.code},
+            )
+            # Acknowledged all the same: sending it again would not make it better.
+            judge(Verdict.TAKEN)
+            return
+
+        def taken() -> None:
+            live.order.accept(number, moment.now)
+            judge(Verdict.TAKEN)
+
+        self._take(device, records, moment, taken, lambda: judge(Verdict.SILENT))
+
+    def _decode(
+        self,
+        device: Device,
+        content_format: int | None,
+        payload: bytes,
+        base: Path,
+        moment: Moment,
+    ) -> Sequence[Record]:
+        if content_format is None:
+            raise PeerError("content_format_unsupported", "no Content-Format", "send SenML CBOR (112)")
+        return codecs.decode(
+            content_format,
+            payload,
+            base=base,
+            types=self.types_of(device.endpoint),
+            now_ms=moment.wall_ms,
+        )
+
+    def _take(
+        self,
+        device: Device,
+        records: Sequence[Record],
+        moment: Moment,
+        taken: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> None:
+        done = self._telemetry.take(device.endpoint, records, moment.wall_ms)
+
+        def settle() -> None:
+            taken()
+            self._telemetry.publish(device.endpoint, records, moment.wall_ms)
+            self._heard(device, moment)
+
+        _after(done, settle, lost)
+
+    def _heard(self, device: Device, moment: Moment) -> None:
+        for effect in self._core.heard(device, moment):
+            self._tell(effect)
+
+    def _persist(self, effect: Effect) -> None:
+        match effect:
+            case PersistRegistration(registration):
+                self._types.pop(registration.endpoint, None)
+                self._store.put_registration(registration)
+            case RemoveRegistration(registration):
+                self._store.remove_registration(registration)
+            case PersistObservation(observation):
+                self._store.put_observation(observation)
+            case RemoveObservation(token):
+                self._store.remove_observation(token)
+
+    def _tell(self, effect: Effect) -> None:
+        match effect:
+            case Announce(change, registration):
+                log.info(
+                    change.value,
+                    extra={
+                        "ENDPOINT": registration.endpoint,
+                        "REGISTRATION_ID": registration.id,
+                        "PEER": registration.address,
+                    },
+                )
+                self._bus.publish(
+                    "registration",
+                    {
+                        "endpoint": registration.endpoint,
+                        "change": change.value,
+                        "registration_id": registration.id,
+                        "address": registration.address,
+                        "time_ms": self._clock().wall_ms,
+                    },
+                )
+                if change is Change.UPDATED:
+                    self.reactions.awake(registration.endpoint)
+            case PresenceChanged(endpoint, presence):
+                self._bus.publish(
+                    "presence",
+                    {
+                        "endpoint": endpoint,
+                        "presence": presence.value,
+                        "time_ms": self._clock().wall_ms,
+                    },
+                )
+                if presence is Presence.ONLINE:
+                    self.reactions.awake(endpoint)
+                elif presence is Presence.OFFLINE:
+                    self.reactions.ended(endpoint)
+            case Onboard(endpoint):
+                self.reactions.onboard(endpoint)
+
+
+def _after(done: asyncio.Future[None], then: Callable[[], None], lost: Callable[[], None] | None) -> None:
+    """Call `then` when the commit is on disk, `lost` when it failed."""
+
+    def settled(future: asyncio.Future[None]) -> None:
+        if future.exception() is None:
+            then()
+        elif lost is not None:
+            lost()
+
+    done.add_done_callback(settled)

@@ -1,0 +1,1 @@
+"""The machine underneath: configuration, clock, logs, systemd and (later) D-Bus."""

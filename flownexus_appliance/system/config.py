@@ -1,0 +1,224 @@
+"""The configuration: one TOML file to one frozen dataclass.
+
+Every field has a default and carries its unit, help and whether a change needs a restart. All
+mistakes of a file are reported at once, each with its line.
+"""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ApplianceError, UsageError
+from ..lwm2m.presence import AWAKE_WINDOW_S
+from ..lwm2m.watch import DEFAULT_WATCH_LIST, WatchPattern
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def _setting(default: Any, help_text: str, check: Callable[[Any], Any], unit: str = "") -> Any:
+    """A field: `check` turns the TOML value into the field's, or raises ValueError with words."""
+    return field(
+        default=default,
+        metadata={"help": help_text, "unit": unit, "check": check, "restart": True},
+    )
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
+        return value
+    raise ValueError("a port is a number from 1 to 65535 (0 lets the system choose)")
+
+
+def _host(value: Any) -> str:
+    try:
+        if isinstance(value, str):  # a number would be an address to ipaddress
+            return str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    raise ValueError('give an IP address in quotes, such as "127.0.0.1"')
+
+
+def _networks(value: Any) -> tuple[Network, ...]:
+    try:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(ipaddress.ip_network(item) for item in value)
+    except ValueError:
+        pass
+    raise ValueError('give a list of networks, such as ["127.0.0.0/8", "192.168.1.0/24"]')
+
+
+def _watch_list(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError('give a list of paths, such as ["/*/*/5700", "/3/0/9"]')
+    for item in value:
+        try:
+            WatchPattern.parse(item)
+        except UsageError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
+    return tuple(value)
+
+
+def _window(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 86_400:
+        return float(value)
+    raise ValueError("give seconds from 1 to 86400")
+
+
+def _level(value: Any) -> str:
+    if value in LOG_LEVELS:
+        return str(value)
+    raise ValueError(f"give one of {', '.join(LOG_LEVELS)}")
+
+
+_LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class CoapConfig:
+    port: int = _setting(5683, "UDP port of plain CoAP", _port)
+    networks: tuple[Network, ...] = _setting(
+        _LOOPBACK,
+        "networks whose devices may speak plain CoAP, unencrypted; an empty list turns it off",
+        _networks,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    host: str = _setting("127.0.0.1", "address that the web pages and the API listen on", _host)
+    port: int = _setting(8443, "TCP port of the web pages and the API", _port)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetConfig:
+    watch_list: tuple[str, ...] = _setting(
+        DEFAULT_WATCH_LIST, "resources to observe on every device; * stands for any", _watch_list
+    )
+    awake_window_s: float = _setting(
+        AWAKE_WINDOW_S,
+        "how long a Queue Mode device is taken to listen after it was heard",
+        _window,
+        "s",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    level: str = _setting("info", "least severe messages to write", _level)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration, section by section."""
+
+    coap: CoapConfig = CoapConfig()
+    http: HttpConfig = HttpConfig()
+    fleet: FleetConfig = FleetConfig()
+    log: LogConfig = LogConfig()
+
+
+_SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "coap": CoapConfig,
+    "http": HttpConfig,
+    "fleet": FleetConfig,
+    "log": LogConfig,
+}
+
+
+_HEADER: Final = re.compile(r"\s*\[+([^\]]+)\]")
+_ENTRY: Final = re.compile(r"([^=#]+)=")
+_PLAIN: Final = re.compile(r"[\s\"']")  # what TOML allows around the parts of a name
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a configuration file; None gives the defaults.
+
+    Raises UsageError("config_unreadable") and UsageError("config_invalid"), whose message lists
+    every mistake with its line.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "config_unreadable", f"cannot read {path}: {error}", "check its name, owner and encoding"
+        ) from error
+    return parse_config(text, path.name)
+
+
+def parse_config(text: str, name: str = "configuration") -> Config:
+    """Read a configuration from TOML text; raises UsageError("config_invalid")."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(name, [str(error)]) from error
+    mistakes: list[str] = []
+    sections: dict[str, Any] = {}
+    for section, content in document.items():
+        kind = _SECTIONS.get(section)
+        if kind is None or not isinstance(content, dict):
+            mistakes.append(f"{_line(text, section, None)}: no section [{section}]")
+            continue
+        values = dict(_read_section(text, section, kind, content, mistakes))
+        sections[section] = kind(**values)
+    if mistakes:
+        raise _invalid(name, mistakes)
+    return Config(**sections)
+
+
+def describe() -> Iterator[tuple[str, str, Any, str, str]]:
+    """Every field: section, name, default, unit, help."""
+    for section, kind in _SECTIONS.items():
+        for entry in fields(kind):
+            yield section, entry.name, entry.default, entry.metadata["unit"], entry.metadata["help"]
+
+
+def _read_section(
+    text: str, section: str, kind: type[Any], content: Mapping[str, Any], mistakes: list[str]
+) -> Iterator[tuple[str, Any]]:
+    known = {entry.name: entry for entry in fields(kind)}
+    for key, value in content.items():
+        entry = known.get(key)
+        if entry is None:
+            names = ", ".join(known)
+            mistakes.append(f"{_line(text, section, key)}: no field {key} in [{section}] ({names})")
+            continue
+        try:
+            yield key, entry.metadata["check"](value)
+        except ValueError as error:
+            mistakes.append(f"{_line(text, section, key)}: {section}.{key}: {error}")
+
+
+def _line(text: str, section: str, key: str | None) -> str:
+    """Where a section or field stands, for the operator: "line 12".
+
+    A field may stand below its section's header, dotted (`coap.port = 1`) or in a table on one line
+    (`coap = {port = 1}`); a name in place of a field may be a header of its own (`[coap.tls]`).
+    """
+    wanted = section if key is None else f"{section}.{key}"
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = _HEADER.match(line)
+        entry = None if header else _ENTRY.match(line)
+        if header:
+            current = here = _PLAIN.sub("", header[1])
+        elif entry:
+            here = f"{current}.{_PLAIN.sub('', entry[1])}".lstrip(".")
+        else:
+            continue
+        if here == wanted or here.startswith(f"{wanted}.") or (entry and wanted.startswith(f"{here}.")):
+            return f"line {number}"
+    return "line ?"
+
+
+def _invalid(name: str, mistakes: list[str]) -> ApplianceError:
+    listed = "\n  ".join(mistakes)
+    return UsageError(
+        "config_invalid", f"{name} has mistakes:\n  {listed}", "mend the lines named and start again"
+    )
