@@ -1,0 +1,128 @@
+"""Errors as HTTP answers: the table from error code to status, the one JSON shape, the error page.
+
+Nothing a handler raises leaves the box in any other form: {"error", "message", "hint"} for programs,
+the same three as a page for people.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp_jinja2
+from aiohttp import web
+
+from ..errors import ApplianceError, PeerError, UsageError, clean
+from .answers import MAX_BODY_BYTES, json_answer, page_answer
+
+STATUS: Final[Mapping[str, int]] = {
+    "arguments_invalid": 400,
+    "body_invalid": 400,
+    "body_too_large": 413,
+    "client_limit": 503,
+    "cross_site": 403,
+    "endpoint_asleep": 409,
+    "endpoint_busy": 409,
+    "endpoint_offline": 409,
+    "endpoint_unknown": 404,
+    "internal_error": 500,
+    "media_type_unsupported": 415,
+    "method_not_allowed": 405,
+    "operation_unknown": 400,
+    "path_invalid": 400,
+    "path_not_writable": 400,
+    "query_invalid": 400,
+    "range_invalid": 400,
+    "request_invalid": 400,
+    "request_timeout": 408,
+    "resource_unknown": 404,
+    "series_unknown": 404,
+    "store_failed": 503,
+    "store_full": 503,
+    "unknown_address": 404,
+    "value_invalid": 400,
+    "watch_pattern_invalid": 400,
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+log = logging.getLogger(__name__)
+
+
+def status_of(error: ApplianceError) -> int:
+    """The HTTP status of an error; a code that is not in the table goes by whose fault it is."""
+    if error.code in STATUS:
+        return STATUS[error.code]
+    if isinstance(error, PeerError):
+        return HTTPStatus.BAD_GATEWAY
+    return HTTPStatus.BAD_REQUEST if isinstance(error, UsageError) else HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The request boundary: everything raised below becomes an answer in one shape."""
+    try:
+        return await handler(request)
+    except ApplianceError as error:
+        return answer(request, error, status_of(error))
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return answer(request, _translate(request, error), error.status, error.headers.get("Allow"))
+    except ConnectionError:
+        raise  # the other side is gone: there is nobody to answer
+    except Exception:
+        log.exception("request failed", extra={"PATH": clean(request.path)})
+        failure = ApplianceError(
+            "internal_error", "something went wrong in the appliance", "the log tells what: flownexus log"
+        )
+        return answer(request, failure, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def answer(
+    request: web.Request, error: ApplianceError, status: int, allow: str | None = None
+) -> web.Response:
+    """The error as JSON, or as a page where a browser asked for one."""
+    if wants_page(request):
+        context = {
+            "status": status,
+            "reason": HTTPStatus(status).phrase,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        response = page_answer(aiohttp_jinja2.render_string("error.html", request, context), status)
+    else:
+        body = {"error": error.code, "message": error.message, "hint": error.hint}
+        response = json_answer(body, status)
+    if allow:
+        response.headers["Allow"] = allow
+    return response
+
+
+def wants_page(request: web.Request) -> bool:
+    path = request.rel_url.raw_path
+    programs = path.startswith(("/api/", "/static/")) or path == "/healthz"
+    return not programs and "text/html" in request.headers.get("Accept", "")
+
+
+def _translate(request: web.Request, error: web.HTTPException) -> ApplianceError:
+    match error.status:
+        case HTTPStatus.NOT_FOUND:
+            return UsageError(
+                "unknown_address",
+                f"nothing is served at {clean(request.path)}",
+                "the API begins at /api/v1/endpoints, the pages at /",
+            )
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = error.headers.get("Allow", "")
+            return UsageError(
+                "method_not_allowed",
+                f"{clean(request.method)} is not for {clean(request.path)}",
+                f"use {allowed.replace(',', ' or ')}",
+            )
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return UsageError(
+                "body_too_large",
+                "the request's body is too large",
+                f"send at most {MAX_BODY_BYTES} bytes",
+            )
+    return UsageError("request_invalid", error.reason, "see the API's description of this address")

@@ -1,0 +1,177 @@
+"""The web server as a part of the house: TLS, limits, the order of middlewares, start and stop."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path as FilePath
+from typing import Final
+
+from aiohttp import web
+
+from ..db.reads import Reader
+from ..errors import ApplianceError, UsageError
+from ..events import EventBus
+from ..lwm2m.model import ModelSet
+from ..pki.selfsigned import ensure_certificate
+from . import api, errors, pages
+from .answers import MAX_BODY_BYTES, add_security_headers
+from .ports import PARTS, Fleet, Parts
+from .static import Assets
+from .stream import Hub
+
+STOP_TIMEOUT_S: Final = 2.0
+KEEPALIVE_S: Final = 75.0
+# The overview's stream names every device it shows, percent-encoded.
+MAX_REQUEST_LINE_BYTES: Final = 32 * 1024
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Where pages and API are served. The certificate lives in `state`, made there if need be.
+
+    `coap_uris` are the addresses a device can be pointed at, as the overview tells them.
+    """
+
+    state: FilePath
+    host: str = "127.0.0.1"
+    port: int = 8443
+    coap_uris: tuple[str, ...] = ("coap://127.0.0.1:5683",)
+
+    @property
+    def certificate(self) -> FilePath:
+        return self.state / "https.crt"
+
+    @property
+    def key(self) -> FilePath:
+        return self.state / "https.key"
+
+
+class HttpServer:
+    """Serves pages, REST and the live stream by HTTPS."""
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        reader: Reader,
+        fleet: Fleet,
+        bus: EventBus,
+        models: ModelSet,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._options = options
+        hub = Hub(bus, fleet.counts)
+        self._parts = Parts(reader, fleet, models, hub, Assets(), options.coap_uris, now_ms)
+        self._runner: web.AppRunner | None = None
+        self._port = options.port
+
+    @property
+    def port(self) -> int:
+        """The port it listens on: the one chosen by the system where the options say 0."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The address to open in a browser; on all interfaces, by the name of the machine."""
+        host = self._options.host
+        if host in ("0.0.0.0", "::"):
+            host = socket.gethostname()
+        return f"https://{f'[{host}]' if ':' in host else host}:{self._port}/"
+
+    async def start(self) -> None:
+        """Listen; raises ApplianceError: `static_missing`, `certificate_unusable`, `address_unusable`."""
+        options = self._options
+        context = await asyncio.to_thread(tls_context, options, self._parts.now_ms())
+        app = build_app(self._parts)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=STOP_TIMEOUT_S,
+            keepalive_timeout=KEEPALIVE_S,
+            max_line_size=MAX_REQUEST_LINE_BYTES,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, options.host, options.port, ssl_context=context)
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            raise ApplianceError(
+                "address_unusable",
+                f"cannot listen on {options.host}, port {options.port}: {error.strerror}",
+                "another program may use the port: choose another one, or end that program",
+            ) from error
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End streams, let requests finish for a moment, close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+def build_app(parts: Parts) -> web.Application:
+    """The application without its sockets; loads the static files."""
+    parts.assets.load()
+    app = web.Application(
+        middlewares=[errors.answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
+    )
+    app[PARTS] = parts
+    app.on_response_prepare.append(add_security_headers)
+    app.on_startup.append(_start_hub)
+    app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(_stop_hub)
+    pages.set_up_templates(app, parts)
+    app.add_routes([*pages.routes(), *api.routes(), *parts.assets.routes()])
+    return app
+
+
+def tls_context(options: HttpOptions, now_ms: int) -> ssl.SSLContext:
+    """TLS 1.2 and later with the certificate of the options; makes one where there is none to use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        ensure_certificate(options.certificate, options.key, socket.gethostname(), now_ms / 1000)
+        context.load_cert_chain(options.certificate, options.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ApplianceError(
+            "certificate_unusable",
+            f"cannot make or use the certificate {options.certificate.name}: {error}",
+            "check the folder's owner and space, or remove it and its key: the next start makes new ones",
+        ) from error
+    return context
+
+
+@web.middleware
+async def refuse_cross_site(request: web.Request, handler: errors.Handler) -> web.StreamResponse:
+    """No page of another site may change anything here: browsers say where a request comes from."""
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if site not in ("none", "same-origin"):
+            error = UsageError(
+                "cross_site", "the request comes from another site's page", "use the pages of this box"
+            )
+            return errors.answer(request, error, HTTPStatus.FORBIDDEN)
+    return await handler(request)
+
+
+async def _start_hub(app: web.Application) -> None:
+    await app[PARTS].hub.start()
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[PARTS].hub.close_all()
+
+
+async def _stop_hub(app: web.Application) -> None:
+    await app[PARTS].hub.stop()

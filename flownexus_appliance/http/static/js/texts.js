@@ -1,0 +1,21 @@
+// The words scripts put on a page, in one place.
+export const TEXTS = {
+  live: { live: "Live", connecting: "Connecting", lost: "Connection lost" },
+  states: { online: "Online", sleeping: "Sleeping", offline: "Offline" },
+  notes: { online: "listening", sleeping: "wakes by itself", offline: "not reachable" },
+  themes: { system: "as the system", light: "light", dark: "dark" },
+  theme: (name) => `Theme: ${name}`,
+  justNow: "just now",
+  ago: (span) => `${span} ago`,
+  loading: "Loading",
+  noSamples: "No samples in this time span",
+  notLoaded: "The samples could not be loaded",
+  retry: "Try again",
+  low: "Low",
+  mean: "Mean",
+  high: "High",
+  to: "to",
+  found: (count) => (count === 1 ? "1 device" : `${count} devices`),
+  samples: (count) => (count === 1 ? "1 sample" : `${count} samples`),
+  chart: (title, range) => `Chart of ${title}, last ${range}`,
+};

@@ -1,0 +1,243 @@
+"""The live stream: what happens in the house, as server-sent events (HTML Living Standard 9.2).
+
+One hub reads the event bus for all browsers and writes at most every `WRITE_INTERVAL_S`: what happened
+in between is grouped by device and encoded once, whoever listens. A listener to a few devices gets
+every value; a listener to the whole fleet only the newest of each resource.
+
+Messages: `registration`, `presence` and `values` as on the bus, `counts` (devices by presence) beside
+them, and `reset` where something was lost: the page then reads anew what it shows. Nothing waits for
+a slow browser: what it does not fetch in time is dropped, and it is told so by `reset`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from ..errors import UsageError
+from ..events import Event, EventBus
+
+WRITE_INTERVAL_S: Final = 0.1
+HEARTBEAT_S: Final = 15.0
+WRITE_TIMEOUT_S: Final = 30.0
+RECONNECT_MS: Final = 2000
+MAX_CLIENTS: Final = 100
+MAX_WAITING_BYTES: Final = 512 * 1024
+# Up to so many devices a listener gets every value, beyond only the newest of each resource.
+DETAIL_ENDPOINTS: Final = 4
+
+# What browsers may see. Other events of the bus stay in the house until somebody lists them here.
+NAMES: Final = frozenset({"registration", "presence", "values"})
+
+RESET: Final = b"event: reset\ndata: {}\n\n"
+
+
+def encode_message(name: str, data: Mapping[str, Any]) -> bytes:
+    """One server-sent event; JSON has no line breaks, so the data is one line."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def encode_number(number: int) -> bytes:
+    """A block that only sets the browser's Last-Event-ID: at the end, when all before it has arrived."""
+    return b"id: %d\n\n" % number
+
+
+class Chunk:
+    """The events of one write, grouped by device, encoded when first asked for."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events: dict[str, list[Event]] = {}
+        self._encoded: dict[tuple[str, bool], bytes] = {}
+        self._whole: bytes | None = None
+        self.moves_counts = False
+        for event in events:
+            if event.name in NAMES:
+                self._events.setdefault(event.data["endpoint"], []).append(event)
+                self.moves_counts |= event.name != "values"
+
+    def for_endpoints(self, endpoints: frozenset[str] | None) -> bytes:
+        """What a listener to these devices gets; None is the whole fleet."""
+        if endpoints is None:
+            if self._whole is None:
+                self._whole = b"".join(self._encode(name, detail=False) for name in self._events)
+            return self._whole
+        detail = len(endpoints) <= DETAIL_ENDPOINTS
+        return b"".join(self._encode(name, detail) for name in self._events if name in endpoints)
+
+    def _encode(self, endpoint: str, detail: bool) -> bytes:
+        key = (endpoint, detail)
+        if key not in self._encoded:
+            events = self._events[endpoint]
+            others = [encode_message(e.name, e.data) for e in events if e.name != "values"]
+            values = _merge([e.data for e in events if e.name == "values"], detail)
+            self._encoded[key] = b"".join([*others, *(encode_message("values", v) for v in values)])
+        return self._encoded[key]
+
+
+def _merge(reports: Sequence[dict[str, Any]], detail: bool) -> Sequence[dict[str, Any]]:
+    """The `values` events of one device as one; without `detail`, with the newest value of each path."""
+    if not reports or (len(reports) == 1 and detail):
+        return reports
+    values = [value for report in reports for value in report["values"]]
+    if not detail:
+        newest: dict[str, dict[str, Any]] = {}
+        for value in values:
+            known = newest.get(value["path"])
+            if known is None or value["time_ms"] >= known["time_ms"]:
+                newest[value["path"]] = value
+        values = list(newest.values())
+    return [{**reports[-1], "values": values}]
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One browser: what it wants, where it stands, what waits to be written to it."""
+
+    endpoints: frozenset[str] | None
+    position: int
+    _waiting: list[bytes] = field(default_factory=list)
+    _size_bytes: int = 0
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+
+    def push(self, data: bytes) -> None:
+        """Leave data to be written; when too much waits already, all of it gives way to a reset."""
+        if self._size_bytes + len(data) > MAX_WAITING_BYTES and self._waiting:
+            self._waiting, self._size_bytes = [RESET], 0
+        self._waiting.append(data)
+        self._size_bytes += len(data)
+        self._ready.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._ready.set()
+
+    async def take(self, timeout_s: float) -> bytes:
+        """All that waits; after `timeout_s` without anything, a heartbeat."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        self._ready.clear()
+        data = b"".join(self._waiting)
+        self._waiting, self._size_bytes = [], 0
+        return data or b": heartbeat\n" + encode_number(self.position)
+
+
+class Hub:
+    """Hands on what the bus tells to every listener."""
+
+    def __init__(self, bus: EventBus, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._bus = bus
+        self._counts = counts
+        self._listeners: set[Listener] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._pump(), name="http-stream")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def close_all(self) -> None:
+        """Let every listener's request end."""
+        for listener in self._listeners:
+            listener.close()
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest event: a page says up to where it is right."""
+        newest = self._bus.first_number - 1
+        for event in self._bus:
+            newest = event.number
+        return newest
+
+    def join(self, endpoints: frozenset[str] | None, after: int | None) -> Listener:
+        """A new listener; with `after`, what is kept of the later events comes first.
+
+        Raises UsageError("client_limit").
+        """
+        if len(self._listeners) >= MAX_CLIENTS:
+            raise UsageError(
+                "client_limit",
+                f"{MAX_CLIENTS} browsers are listening already",
+                "close pages that nobody looks at",
+            )
+        kept = list(self._bus)
+        last = kept[-1].number if kept else self._bus.first_number - 1
+        listener = Listener(endpoints, last)
+        if after is not None and after != last:
+            first = kept[0].number if kept else last + 1
+            if after > last or after < first - 1:
+                listener.push(RESET)
+            else:
+                listener.push(Chunk(e for e in kept if e.number > after).for_endpoints(endpoints))
+        listener.push(encode_message("counts", self._counts()) + encode_number(last))
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.discard(listener)
+
+    async def _pump(self) -> None:
+        subscription = self._bus.subscribe()
+        lost = 0
+        try:
+            while True:
+                events = await subscription.next_batch(HEARTBEAT_S)
+                if subscription.lost != lost:
+                    lost = subscription.lost
+                    for listener in self._listeners:
+                        listener.push(RESET)
+                if events and self._listeners:
+                    self._hand_out(events)
+                await asyncio.sleep(WRITE_INTERVAL_S)
+        finally:
+            self._bus.unsubscribe(subscription)
+
+    def _hand_out(self, events: Sequence[Event]) -> None:
+        shared = Chunk(events)
+        counts = encode_message("counts", self._counts()) if shared.moves_counts else b""
+        number = encode_number(events[-1].number)
+        for listener in self._listeners:
+            if listener.position >= events[-1].number:
+                continue
+            chunk = shared
+            if listener.position >= events[0].number:  # joined while these waited here
+                chunk = Chunk(e for e in events if e.number > listener.position)
+            listener.position = events[-1].number
+            data = chunk.for_endpoints(listener.endpoints) + counts
+            if data:
+                listener.push(data + number)
+
+
+async def serve_stream(
+    request: web.Request, hub: Hub, endpoints: frozenset[str] | None, after: int | None
+) -> web.StreamResponse:
+    """Answer a request with the stream until either side ends it."""
+    listener = hub.join(endpoints, after)
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+    try:
+        await response.prepare(request)
+        await _write(response, b"retry: %d\n\n" % RECONNECT_MS)
+        while not listener.closed:
+            await _write(response, await listener.take(HEARTBEAT_S))
+    except (ConnectionError, TimeoutError):
+        pass  # the browser went away, or does not read any more: it comes back by itself
+    finally:
+        hub.leave(listener)
+    return response
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await response.write(data)

@@ -1,0 +1,316 @@
+"""What the pages show, put together from what the house knows; templates only lay it out."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from ..db.reads import LatestValue
+from ..lwm2m.model import ModelSet
+from ..lwm2m.paths import Path
+from ..lwm2m.plain import PlainValue
+from ..lwm2m.watch import SENSOR_RESOURCES
+from .devices import Device
+from .resources import PURPOSE_RESOURCE, ResourceState, describe, object_name, object_version
+from .wording import labels_of, moment_text, number_text, unit_text
+
+CARD_READINGS: Final = 3
+NUMERIC: Final = frozenset({"integer", "unsigned", "float", "boolean"})
+HOUR_S: Final = 3600
+RANGES: Final[Mapping[str, int]] = {
+    "1h": HOUR_S,
+    "24h": 24 * HOUR_S,
+    "7d": 7 * 24 * HOUR_S,
+    "30d": 30 * 24 * HOUR_S,
+    "1y": 365 * 24 * HOUR_S,
+}
+# A device that has told for less than this shows its first hour, not a sliver of a day.
+YOUNG_S: Final = 3 * HOUR_S
+
+# Readings, On/Off and Dimmer.
+SENSED: Final = frozenset(SENSOR_RESOURCES) | {5850, 5851}
+# Names that say nothing without their object's.
+# Shorter words for what every second card shows.
+SHORT: Final[Mapping[tuple[int, int], str]] = {
+    (3, 7): "Supply voltage",
+    (3, 9): "Battery",
+    (4, 2): "Signal strength",
+}
+GENERIC: Final = SENSED - {5705, 5800}
+# Numbers worth a chart of the first row although they are no sensor: battery, voltage, signal, place.
+VITAL: Final = {(3, 9): 2, (3, 7): 3, (4, 2): 4, (6, 0): 5, (6, 1): 6, (6, 2): 7}
+# Colours by what is measured; tokens.css gives them their values.
+HUES: Final[Mapping[int, str]] = {
+    3: "power",
+    6: "place",
+    3300: "plain",
+    3301: "light",
+    3302: "motion",
+    3303: "warm",
+    3304: "water",
+    3305: "power",
+    3313: "motion",
+    3314: "motion",
+    3315: "air",
+    3316: "power",
+    3317: "power",
+    3318: "power",
+    3323: "air",
+    3324: "air",
+    3325: "air",
+    3327: "water",
+    3328: "power",
+    3330: "place",
+    3331: "power",
+    3334: "motion",
+    3335: "light",
+    3346: "motion",
+    3428: "air",
+}
+IDENTITY: Final[Mapping[str, str]] = {
+    "/3/0/0": "Manufacturer",
+    "/3/0/1": "Model",
+    "/3/0/17": "Type",
+    "/3/0/2": "Serial number",
+    "/3/0/3": "Firmware",
+    "/3/0/19": "Software",
+    "/3/0/18": "Hardware",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value as it is shown. `kind` tells the browser how to write the next one: number, degrees,
+    labels, time or text; `hint` is the way back to the raw value."""
+
+    path: str
+    name: str
+    title: str
+    text: str
+    unit: str
+    kind: str
+    labels: Mapping[str, str] | None
+    hue: str
+    time_ms: int
+    operations: str
+    observed: bool
+    plotted: bool
+    stepped: bool
+    rank: tuple[int, ...]
+
+    @property
+    def labels_json(self) -> str:
+        return json.dumps(self.labels) if self.labels else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCard:
+    """A device on the overview."""
+
+    device: Device
+    url: str
+    title: str
+    subtitle: str
+    readings: tuple[Reading, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    id: int
+    purpose: str
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectView:
+    """An object the device has, with its instances; `version` is "" where the device named none."""
+
+    id: int
+    name: str
+    version: str
+    instances: tuple[InstanceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePage:
+    """All of a device; `charts` are what one comes for, `other_charts` the rest of the numbers."""
+
+    device: Device
+    title: str
+    subtitle: str
+    identity: tuple[tuple[str, str], ...]
+    charts: tuple[Reading, ...]
+    other_charts: tuple[Reading, ...]
+    objects: tuple[ObjectView, ...]
+    range: str
+    observed: int = field(default=0)
+
+
+def device_url(endpoint: str) -> str:
+    return "/devices/" + quote(endpoint, safe="")
+
+
+def card(device: Device, latest: Sequence[LatestValue], models: ModelSet) -> DeviceCard:
+    """A device with its few most telling values."""
+    telling = [value for value in latest if _telling(Path.parse(value.path))]
+    readings = _readings(describe(telling, models, device.registration, ()))
+    ranked = sorted((r for r in readings if r.rank), key=lambda r: r.rank)
+    return DeviceCard(
+        device=device,
+        url=device_url(device.endpoint),
+        title=device.label or device.endpoint,
+        subtitle=_subtitle(device, latest),
+        readings=tuple(ranked[:CARD_READINGS]),
+        more=max(0, len(ranked) - CARD_READINGS),
+    )
+
+
+def device_page(
+    device: Device,
+    latest: Sequence[LatestValue],
+    models: ModelSet,
+    observed: frozenset[Path],
+    now_ms: int,
+    chosen_range: str,
+) -> DevicePage:
+    """Everything of a device; `chosen_range` is a key of RANGES or "" for the one that fits its age."""
+    states = describe(latest, models, device.registration, observed)
+    readings = _readings(states)
+    plotted = sorted((r for r in readings if r.plotted), key=lambda r: (not r.rank, r.rank))
+    texts = {value.path: str(value.value) for value in latest}
+    young = now_ms - device.first_seen_ms < YOUNG_S * 1000
+    return DevicePage(
+        device=device,
+        title=device.label or device.endpoint,
+        subtitle=_subtitle(device, latest),
+        identity=tuple((term, texts[path]) for path, term in IDENTITY.items() if texts.get(path)),
+        charts=tuple(r for r in plotted if r.rank),
+        other_charts=tuple(r for r in plotted if not r.rank),
+        objects=_objects(device, states, readings, models),
+        range=chosen_range or ("1h" if young else "24h"),
+        observed=sum(r.observed for r in readings),
+    )
+
+
+def _readings(states: Sequence[ResourceState]) -> tuple[Reading, ...]:
+    purposes = _purposes(states)
+    siblings = {(s.object_id, s.instance_id) for s in states}
+    objects = Counter(object_id for object_id, _ in siblings)
+    resources = Counter(_resource(state) for state in states)
+    found: list[Reading] = []
+    for state in states:
+        purpose = purposes.get((state.object_id, state.instance_id), "")
+        title = _title(state, purpose, alone=objects[state.object_id] == 1)
+        # A multiple resource with a single instance needs no number.
+        suffix = f" [{state.resource_instance_id}]" if resources[_resource(state)] > 1 else ""
+        found.append(_reading(state, state.name + suffix, title + suffix))
+    return tuple(found)
+
+
+def _resource(state: ResourceState) -> tuple[int, int, int]:
+    return state.object_id, state.instance_id, state.resource_id
+
+
+def _reading(state: ResourceState, name: str, title: str) -> Reading:
+    labels = labels_of(state.object_id, state.resource_id, state.data_type)
+    degrees = state.units in ("lat", "lon") or (state.object_id == 6 and state.resource_id in (0, 1))
+    numeric = state.data_type in NUMERIC and isinstance(state.value, (int, float))
+    if labels is not None:
+        kind = "labels"
+    elif numeric:
+        kind = "degrees" if degrees else "number"
+    else:
+        kind = "time" if state.data_type == "time" and isinstance(state.value, int) else "text"
+    return Reading(
+        path=state.path,
+        name=name,
+        title=title,
+        text=_text(state.value, kind, labels),
+        unit="°" if degrees else unit_text(state.units) if labels is None else "",
+        kind=kind,
+        labels=labels,
+        hue=HUES.get(state.object_id, "plain"),
+        time_ms=state.time_ms,
+        operations=state.operations,
+        observed=state.observed,
+        plotted=numeric,
+        stepped=labels is not None,
+        rank=_rank(state) if numeric else (),
+    )
+
+
+def _text(value: PlainValue, kind: str, labels: Mapping[str, str] | None) -> str:
+    if kind == "labels":
+        key = str(value).lower() if isinstance(value, bool) else str(value)
+        return (labels or {}).get(key, str(value))
+    if kind in ("number", "degrees") and isinstance(value, (int, float)):
+        return number_text(value, degrees=kind == "degrees")
+    if kind == "time" and isinstance(value, int):
+        return moment_text(value * 1000)
+    return str(value)
+
+
+def _rank(state: ResourceState) -> tuple[int, ...]:
+    """Where a number stands among a device's most telling ones; () for those that are not."""
+    place = (state.object_id, state.instance_id, state.resource_id, state.resource_instance_id or 0)
+    if state.resource_id in SENSED:
+        return (int(state.data_type == "boolean"), *place)
+    vital = VITAL.get((state.object_id, state.resource_id))
+    return (vital, *place) if vital is not None else ()
+
+
+def _telling(path: Path) -> bool:
+    """Whether a card has use for a resource: it is ranked, or names one that is."""
+    return path[2] in SENSED or path[2] == PURPOSE_RESOURCE or (path[0], path[2]) in VITAL
+
+
+def _title(state: ResourceState, purpose: str, *, alone: bool) -> str:
+    """What a value is called away from its object: Temperature, not Sensor Value."""
+    if state.resource_id not in GENERIC:
+        return SHORT.get((state.object_id, state.resource_id), state.name)
+    name = state.object_name
+    if state.resource_id in (5702, 5703, 5704):
+        name = f"{name} {'XYZ'[state.resource_id - 5702]}"
+    if purpose:
+        return f"{name}, {purpose}"
+    return name if alone else f"{name} {state.instance_id}"
+
+
+def _purposes(states: Sequence[ResourceState]) -> dict[tuple[int, int], str]:
+    return {
+        (s.object_id, s.instance_id): str(s.value)
+        for s in states
+        if s.resource_id == PURPOSE_RESOURCE and s.value
+    }
+
+
+def _subtitle(device: Device, latest: Sequence[LatestValue]) -> str:
+    known = {v.path: str(v.value) for v in latest if v.path in ("/3/0/0", "/3/0/1")}
+    return " ".join(filter(None, (known.get("/3/0/0"), known.get("/3/0/1"))))
+
+
+def _objects(
+    device: Device, states: Sequence[ResourceState], readings: Sequence[Reading], models: ModelSet
+) -> tuple[ObjectView, ...]:
+    """The objects the device registered and those it has told values of."""
+    instances: dict[int, dict[int, list[Reading]]] = {}
+    for number, entry in (device.registration.objects if device.registration else {}).items():
+        instances[int(number)] = {instance: [] for instance in entry["instances"]}
+    for state, reading in zip(states, readings, strict=True):
+        found = instances.setdefault(state.object_id, {})
+        found.setdefault(state.instance_id, []).append(reading)
+    purposes = _purposes(states)
+    return tuple(
+        ObjectView(
+            id=number,
+            name=object_name(models.entry(number, object_version(device.registration, number)), number),
+            version=object_version(device.registration, number) or "",
+            instances=tuple(
+                InstanceView(i, purposes.get((number, i), ""), tuple(found[i])) for i in sorted(found)
+            ),
+        )
+        for number, found in sorted(instances.items())
+    )

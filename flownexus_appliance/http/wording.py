@@ -1,0 +1,170 @@
+"""How values, times and states are written for people.
+
+`static/js/format.js` does the same in the browser for what arrives live; tests/browser holds the two
+against each other. What programs read (the API) does not pass through here.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from ..lwm2m.units import display_unit
+
+NARROW_SPACE: Final = "\u202f"
+MINUS: Final = "\u2212"
+
+STATES: Final[Mapping[str, str]] = {"online": "Online", "sleeping": "Sleeping", "offline": "Offline"}
+STATE_NOTES: Final[Mapping[str, str]] = {
+    "online": "listening",
+    "sleeping": "wakes by itself",
+    "offline": "not reachable",
+}
+
+SWITCH: Final[Mapping[str, str]] = {"true": "On", "false": "Off"}
+YES_NO: Final[Mapping[str, str]] = {"true": "Yes", "false": "No"}
+# From here on, resource ids are the reusable ones, where a boolean is a switch or a sensor.
+FIRST_REUSABLE: Final = 2048
+
+# Enumerations, by object and resource id (LwM2M Core 1.1.1 appendix E.4 and E.6).
+MEANINGS: Final[Mapping[tuple[int, int], Mapping[str, str]]] = {
+    (3, 6): {
+        "0": "DC power",
+        "1": "Internal battery",
+        "2": "External battery",
+        "3": "Fuel cell",
+        "4": "Power over Ethernet",
+        "5": "USB",
+        "6": "Mains",
+        "7": "Solar",
+    },
+    (3, 11): {
+        "0": "No error",
+        "1": "Low battery",
+        "2": "External power is off",
+        "3": "GPS failure",
+        "4": "Weak signal",
+        "5": "Out of memory",
+        "6": "SMS failure",
+        "7": "No IP connection",
+        "8": "Peripheral failure",
+    },
+    (3, 20): {
+        "0": "Normal",
+        "1": "Charging",
+        "2": "Fully charged",
+        "3": "Damaged",
+        "4": "Low",
+        "5": "Not installed",
+        "6": "Unknown",
+    },
+    (5, 3): {"0": "Idle", "1": "Downloading", "2": "Downloaded", "3": "Updating"},
+    (5, 5): {
+        "0": "None yet",
+        "1": "Updated",
+        "2": "Not enough flash memory",
+        "3": "Out of memory",
+        "4": "Connection lost",
+        "5": "Integrity check failed",
+        "6": "Unsupported package",
+        "7": "Invalid address",
+        "8": "Update failed",
+        "9": "Unsupported protocol",
+        "10": "Cancelled",
+        "11": "Deferred",
+    },
+}
+
+# Units that LwM2M Core 1.1.1 E.4 gives in words and the registry's newer versions leave out.
+CORE_UNITS: Final[Mapping[tuple[int, int], str]] = {(3, 7): "mV", (3, 8): "mA", (3, 10): "KB"}
+
+CONTENT_FORMATS: Final[Mapping[int, str]] = {
+    0: "plain text",
+    40: "link format",
+    42: "opaque",
+    60: "CBOR",
+    110: "SenML JSON",
+    112: "SenML CBOR",
+    1542: "TLV (old number)",
+    1543: "JSON (old number)",
+    11542: "TLV",
+    11543: "JSON",
+    11544: "LwM2M CBOR",
+}
+TRANSPORTS: Final[Mapping[str, str]] = {
+    "U": "UDP",
+    "T": "TCP",
+    "S": "SMS",
+    "N": "Non-IP",
+    "M": "MQTT",
+    "H": "HTTP",
+}
+
+
+def number_text(value: float, *, degrees: bool = False) -> str:
+    """A reading with as many digits as a person wants: 21.50, 1 013.3, 0.031; integers in full."""
+    if isinstance(value, int):
+        return _signed(_grouped(str(value)))
+    size = abs(value)
+    if size != 0 and not 0.001 <= size < 1e15:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return _signed(f"{mantissa}e{int(exponent)}")
+    if degrees:
+        decimals = 5
+    elif size >= 10_000:
+        decimals = 0
+    elif size >= 100:
+        decimals = 1
+    else:
+        decimals = 2 if size >= 1 or size == 0 else 3
+    return _signed(_grouped(f"{value:.{decimals}f}"))
+
+
+def unit_text(units: str) -> str:
+    """A unit as it is written after a value; Leshan's sensors spell Celsius in small letters."""
+    return display_unit("Cel" if units == "cel" else units)
+
+
+def duration_text(seconds: float) -> str:
+    """A span in its largest whole unit: 45 s, 5 min, 3 h, 12 d."""
+    if seconds < 60:
+        return f"{max(0, int(seconds))} s"
+    if seconds < 3600:
+        return f"{int(seconds / 60)} min"
+    if seconds < 48 * 3600:
+        return f"{int(seconds / 3600)} h"
+    return f"{int(seconds / 86400)} d"
+
+
+def ago_text(then_ms: int, now_ms: int) -> str:
+    """How long ago; a moment in the near future (a device's clock) counts as now."""
+    seconds = (now_ms - then_ms) / 1000
+    return "just now" if seconds < 2 else f"{duration_text(seconds)} ago"
+
+
+def moment_text(time_ms: int) -> str:
+    """A moment in the box's own time zone, such as `22 Nov 2026, 13:38`; the browser writes its own."""
+    try:
+        moment = datetime.fromtimestamp(time_ms / 1000).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ms} ms"
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+    return f"{moment.day} {months[moment.month - 1]} {moment.year}, {moment:%H:%M}"
+
+
+def labels_of(object_id: int, resource_id: int, data_type: str) -> Mapping[str, str] | None:
+    """The words for a boolean's or an enumeration's values, None where the value speaks for itself."""
+    if data_type == "boolean":
+        return SWITCH if resource_id >= FIRST_REUSABLE else YES_NO
+    return MEANINGS.get((object_id, resource_id))
+
+
+def _grouped(digits: str) -> str:
+    """Groups of three from five digits on: 86 400, but 8640."""
+    whole, dot, rest = digits.partition(".")
+    if len(whole.lstrip("-")) > 4:
+        whole = f"{int(whole):,}".replace(",", NARROW_SPACE)
+    return whole + dot + rest
+
+
+def _signed(digits: str) -> str:
+    return MINUS + digits[1:] if digits.startswith("-") else digits

@@ -1,0 +1,274 @@
+import static org.eclipse.leshan.core.model.ResourceModel.Operations.E;
+import static org.eclipse.leshan.core.model.ResourceModel.Operations.R;
+import static org.eclipse.leshan.core.model.ResourceModel.Operations.RW;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.BOOLEAN;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.CORELINK;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.FLOAT;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.INTEGER;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.NONE;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.OBJLNK;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.OPAQUE;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.STRING;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.TIME;
+import static org.eclipse.leshan.core.model.ResourceModel.Type.UNSIGNED_INTEGER;
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.net.InetAddress;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+
+import org.eclipse.leshan.client.LeshanClient;
+import org.eclipse.leshan.client.LeshanClientBuilder;
+import org.eclipse.leshan.client.engine.DefaultRegistrationEngineFactory;
+import org.eclipse.leshan.client.object.Device;
+import org.eclipse.leshan.client.object.LwM2mTestObject;
+import org.eclipse.leshan.client.object.Security;
+import org.eclipse.leshan.client.object.Server;
+import org.eclipse.leshan.client.observer.LwM2mClientObserverAdapter;
+import org.eclipse.leshan.client.resource.ObjectsInitializer;
+import org.eclipse.leshan.client.resource.SimpleInstanceEnabler;
+import org.eclipse.leshan.client.servers.LwM2mServer;
+import org.eclipse.leshan.core.ResponseCode;
+import org.eclipse.leshan.core.model.LwM2mModelRepository;
+import org.eclipse.leshan.core.model.ObjectLoader;
+import org.eclipse.leshan.core.model.ObjectModel;
+import org.eclipse.leshan.core.model.ResourceModel;
+import org.eclipse.leshan.core.model.ResourceModel.Operations;
+import org.eclipse.leshan.core.model.ResourceModel.Type;
+import org.eclipse.leshan.core.request.BindingMode;
+import org.eclipse.leshan.core.request.ContentFormat;
+import org.eclipse.leshan.core.request.DeregisterRequest;
+import org.eclipse.leshan.core.request.RegisterRequest;
+import org.eclipse.leshan.core.request.UpdateRequest;
+import org.eclipse.leshan.core.request.argument.Arguments;
+import org.eclipse.leshan.core.response.ExecuteResponse;
+import org.eclipse.leshan.core.response.ReadResponse;
+import org.eclipse.leshan.transport.californium.client.endpoint.CaliforniumClientEndpointsProvider;
+import org.eclipse.leshan.transport.californium.client.endpoint.coap.CoapClientProtocolProvider;
+
+/**
+ * Starts a LwM2M 1.1 client of Eclipse Leshan with a Device, two temperature sensors and Leshan's own Test
+ * Object (3442), and moves it by lines on standard input.
+ *
+ * Leshan's demo client is on no registry this project draws from, its libraries are: what goes over the wire is
+ * Leshan's and Californium's doing. This program only fills the objects and reports, one line each on standard
+ * output, what the library tells its observers:
+ *
+ *     REGISTERED /rd/id    UPDATED    DEREGISTERED    SENT code    REBOOT    FAILED what why
+ *
+ * Commands: `temperature INSTANCE VALUE`, `battery PERCENT`, `send FORMAT PATH...`, `update`, `stop`.
+ */
+public final class LeshanDevice {
+    private static final int SHORT_SERVER_ID = 123;
+    private static final long SEND_TIMEOUT_MS = 5000;
+
+    private LeshanDevice() {
+    }
+
+    public static void main(String[] args) throws Exception {
+        if (args.length != 4) {
+            System.err.println("usage: LeshanDevice URI ENDPOINT LIFETIME_S queue|awake");
+            System.exit(2);
+        }
+        Thermometer[] thermometers = { new Thermometer(20.0), new Thermometer(-5.0) };
+        BatteryDevice device = new BatteryDevice();
+        ObjectsInitializer objects = new ObjectsInitializer(models());
+        objects.setInstancesForObject(0, Security.noSec(args[0], SHORT_SERVER_ID));
+        objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID, Long.parseLong(args[2]),
+                EnumSet.of(BindingMode.U), false, BindingMode.U));
+        objects.setInstancesForObject(3, device);
+        objects.setInstancesForObject(3303, thermometers[0], thermometers[1]);
+        objects.setInstancesForObject(3442, new LwM2mTestObject());
+
+        DefaultRegistrationEngineFactory engine = new DefaultRegistrationEngineFactory();
+        engine.setQueueMode(args[3].equals("queue"));
+        LeshanClientBuilder builder = new LeshanClientBuilder(args[1]);
+        builder.setObjects(objects.createAll());
+        builder.setRegistrationEngineFactory(engine);
+        builder.setEndpointsProviders(new CaliforniumClientEndpointsProvider.Builder(new CoapClientProtocolProvider())
+                .setClientAddress(InetAddress.getLoopbackAddress()).build());
+        LeshanClient client = builder.build();
+        client.addObserver(new Reporter());
+        // SIGTERM and end of input both leave the way a well-behaved device does: by deregistering.
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> client.destroy(true)));
+        client.start();
+        obey(client, device, thermometers);
+        System.exit(0);
+    }
+
+    private static void obey(LeshanClient client, BatteryDevice device, Thermometer[] thermometers) throws Exception {
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            String[] words = line.trim().split(" ");
+            switch (words[0]) {
+            case "temperature" -> thermometers[Integer.parseInt(words[1])].measure(Double.parseDouble(words[2]));
+            case "battery" -> device.drain(Long.parseLong(words[1]));
+            case "send" -> send(client, ContentFormat.fromName(words[1]), Arrays.asList(words).subList(2, words.length));
+            case "update" -> client.triggerRegistrationUpdate();
+            case "stop" -> {
+                return;
+            }
+            default -> say("FAILED command " + line);
+            }
+        }
+    }
+
+    private static void send(LeshanClient client, ContentFormat format, List<String> paths) {
+        LwM2mServer server = client.getRegisteredServers().values().iterator().next();
+        client.getSendService().sendData(server, format, paths, SEND_TIMEOUT_MS,
+                response -> say("SENT " + response.getCode().getCode()), error -> say("FAILED send " + error));
+    }
+
+    private static synchronized void say(String line) {
+        System.out.println(line);
+        System.out.flush();
+    }
+
+    /** The models Leshan carries are the core objects only; these two are in the OMA registry. */
+    private static org.eclipse.leshan.core.model.LwM2mModel models() {
+        List<ObjectModel> all = new ArrayList<>(ObjectLoader.loadDefault());
+        all.add(new ObjectModel(3303, "Temperature", "", "1.0", true, false,
+                resource(5700, R, false, FLOAT), resource(5701, R, false, STRING), resource(5601, R, false, FLOAT),
+                resource(5602, R, false, FLOAT), resource(5605, E, false, NONE)));
+        List<ResourceModel> test = new ArrayList<>();
+        for (int id : new int[] { 0, 1, 2, 3, 5 }) {
+            test.add(resource(id, E, false, NONE));
+        }
+        test.add(resource(4, R, true, STRING));
+        test.add(resource(6, RW, true, STRING));
+        Map<Integer, Type> values = Map.of(110, STRING, 120, INTEGER, 125, UNSIGNED_INTEGER, 130, FLOAT, 140, BOOLEAN,
+                150, OPAQUE, 160, TIME, 170, OBJLNK, 180, CORELINK);
+        values.forEach((id, type) -> {
+            test.add(resource(id, RW, false, type));
+            test.add(resource(id + 1000, RW, true, type));
+        });
+        all.add(new ObjectModel(3442, "LwM2M v1.1 Test Object", "", "1.0", true, false, test));
+        return new LwM2mModelRepository(all).getLwM2mModel();
+    }
+
+    private static ResourceModel resource(int id, Operations operations, boolean multiple, Type type) {
+        return new ResourceModel(id, "resource " + id, operations, multiple, false, type, "", "", "");
+    }
+
+    /** A temperature sensor that shows the value it was told, and notifies as Leshan does on a change. */
+    public static final class Thermometer extends SimpleInstanceEnabler {
+        /** For Leshan's factory, should a server create an instance. */
+        public Thermometer() {
+            this(0.0);
+        }
+
+        Thermometer(double value) {
+            initialValues = Map.of(5700, value, 5701, "Cel", 5601, value, 5602, value);
+        }
+
+        void measure(double value) {
+            double lowest = Math.min(value, (Double) resources.get(5601).getValue());
+            double highest = Math.max(value, (Double) resources.get(5602).getValue());
+            fireResourcesChange(applyValues(Map.of(5700, value, 5601, lowest, 5602, highest)));
+        }
+
+        @Override
+        public ExecuteResponse execute(LwM2mServer server, int resource, Arguments arguments) {
+            if (resource != 5605) {
+                return super.execute(server, resource, arguments);
+            }
+            Object now = resources.get(5700).getValue();
+            fireResourcesChange(applyValues(Map.of(5601, now, 5602, now)));
+            return ExecuteResponse.success();
+        }
+    }
+
+    /** Leshan's Device, with a battery and an error code beside what Leshan gives it. */
+    public static final class BatteryDevice extends Device {
+        private long percent = 87;
+
+        public BatteryDevice() {
+            super("Eclipse Leshan", "interop", "0123456789");
+        }
+
+        void drain(long percent) {
+            this.percent = percent;
+            fireResourceChange(9);
+        }
+
+        @Override
+        public ReadResponse read(LwM2mServer server, int resource) {
+            return switch (resource) {
+            case 9 -> ReadResponse.success(9, percent);
+            case 11 -> ReadResponse.success(11, Map.of(0, 0L), INTEGER);
+            default -> super.read(server, resource);
+            };
+        }
+
+        @Override
+        public ExecuteResponse execute(LwM2mServer server, int resource, Arguments arguments) {
+            if (resource != 4) {
+                return super.execute(server, resource, arguments);
+            }
+            say("REBOOT");
+            return ExecuteResponse.success();
+        }
+
+        @Override
+        public List<Integer> getAvailableResourceIds(ObjectModel model) {
+            List<Integer> ids = new ArrayList<>(super.getAvailableResourceIds(model));
+            for (int id : new int[] { 4, 9, 11 }) {
+                if (!ids.contains(id)) {
+                    ids.add(id);
+                }
+            }
+            ids.sort(null);
+            return ids;
+        }
+    }
+
+    private static final class Reporter extends LwM2mClientObserverAdapter {
+        @Override
+        public void onRegistrationSuccess(LwM2mServer server, RegisterRequest request, String id) {
+            say("REGISTERED " + id);
+        }
+
+        @Override
+        public void onRegistrationFailure(LwM2mServer server, RegisterRequest request, ResponseCode code,
+                String message, Exception cause) {
+            say("FAILED register " + code + " " + message);
+        }
+
+        @Override
+        public void onRegistrationTimeout(LwM2mServer server, RegisterRequest request) {
+            say("FAILED register timeout");
+        }
+
+        @Override
+        public void onUpdateSuccess(LwM2mServer server, UpdateRequest request) {
+            say("UPDATED");
+        }
+
+        @Override
+        public void onUpdateFailure(LwM2mServer server, UpdateRequest request, ResponseCode code, String message,
+                Exception cause) {
+            say("FAILED update " + code + " " + message);
+        }
+
+        @Override
+        public void onUpdateTimeout(LwM2mServer server, UpdateRequest request) {
+            say("FAILED update timeout");
+        }
+
+        @Override
+        public void onDeregistrationSuccess(LwM2mServer server, DeregisterRequest request) {
+            say("DEREGISTERED");
+        }
+
+        @Override
+        public void onDeregistrationFailure(LwM2mServer server, DeregisterRequest request, ResponseCode code,
+                String message, Exception cause) {
+            say("FAILED deregister " + code + " " + message);
+        }
+    }
+}

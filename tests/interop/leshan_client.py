@@ -1,0 +1,99 @@
+"""Eclipse Leshan's LwM2M client: the library from Maven, started by leshan/src/LeshanDevice.java.
+
+What it is on the wire, recorded from 2.0.0-M18:
+- Register: `b=U` `lwm2m=1.1` `lt=...` `ep=...` (and `Q` in queue mode), payload
+  `</>;rt="oma.lwm2m";ct="60 110 112 11542 11543",</1/0>,</3>;ver=1.2,</3/0>,</3303/0>,</3303/1>,</3442/0>`:
+  a quoted list of formats, and the Device object in version 1.2 over LwM2M 1.1.
+- Update: empty POST. Deregister when it is asked to stop, by SIGTERM too.
+- Read without Accept: TLV. An instance as text or CBOR: 5.00, where the specification has 4.06.
+- Notifications are confirmable; floats in SenML CBOR are of half precision where that is exact.
+- Send: SenML CBOR with every path a full base name of its own.
+- The Test Object (3442) has one resource of every data type, an unsigned integer of 2^63 among them.
+"""
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Protocol
+
+from .daemon import Daemon
+from .program import Program
+
+TARGET = Path(__file__).parent / "leshan" / "target"
+STARTS_WITHIN_S = 30.0
+# What the watch list finds on this client: it has no /3/0/7, no /5 and no /6.
+OBSERVED = {"/3303/0/5700", "/3303/1/5700", "/3/0/9", "/3/0/11"}
+
+
+class LeshanClient:
+    """One client of a name; `registration_id` is the one of its newest registration."""
+
+    def __init__(
+        self, server: str, endpoint: str, folder: Path, lifetime_s: int = 600, queue_mode: bool = False
+    ) -> None:
+        java = shutil.which("java")
+        assert java is not None, "no java here; hint: apt-get install openjdk-17-jdk-headless maven"
+        assert (TARGET / "lib").is_dir(), "Leshan is not there; hint: tests/interop/run gets it by mvn"
+        self.endpoint = endpoint
+        self.registration_id = ""
+        mode = "queue" if queue_mode else "awake"
+        # The client library and the JVM together: fewer threads and less heap than they would take by
+        # themselves, for machines of two cores.
+        options = ["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+        paths = f"{TARGET / 'classes'}:{TARGET / 'lib' / '*'}"
+        command = [java, *options, "-cp", paths, "LeshanDevice", server, endpoint, str(lifetime_s), mode]
+        self.program = Program(f"leshan {endpoint}", command, folder)
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is registered."""
+        self.program.start()
+        self.wait_registered()
+
+    def wait_registered(self) -> str:
+        line = self._expect("REGISTERED", STARTS_WITHIN_S)
+        root, _, self.registration_id = line.removeprefix("REGISTERED /").partition("/")
+        assert root == "rd", line
+        return self.registration_id
+
+    def temperature(self, instance: int, value: float) -> None:
+        self.program.say(f"temperature {instance} {value}")
+
+    def battery(self, percent: int) -> None:
+        self.program.say(f"battery {percent}")
+
+    def send(self, content_format: str, *paths: str) -> str:
+        """Send the present values of these paths; the CoAP code of the answer, as "204"."""
+        self.program.say(f"send {content_format} {' '.join(paths)}")
+        return self._expect("SENT").removeprefix("SENT ")
+
+    def update(self) -> None:
+        """Update the registration and wait for the answer."""
+        self.program.say("update")
+        self._expect("UPDATED")
+
+    def rebooted(self) -> None:
+        """Wait until an Execute of Reboot (/3/0/4) has reached it."""
+        self._expect("REBOOT")
+
+    def stop(self) -> None:
+        """SIGTERM: it deregisters before it ends, and says so."""
+        self.program.stop(signal.SIGTERM)
+        assert "DEREGISTERED" in self.program.log, self.program.tail()
+
+    def kill(self) -> None:
+        """As a device loses power: it does not deregister."""
+        self.program.kill()
+
+    def complaints(self) -> list[str]:
+        return [line for line in self.program.log if line.startswith("FAILED")]
+
+    def _expect(self, word: str, within_s: float = 15.0) -> str:
+        line = self.program.wait_for(lambda said: said.split(" ")[0] in {word, "FAILED"}, word, within_s)
+        assert not line.startswith("FAILED"), f"{line}\n{self.program.tail()}"
+        return line
+
+
+class StartLeshan(Protocol):
+    """What the fixture `start_leshan` is: it starts a client and waits until that is registered."""
+
+    def __call__(self, daemon: Daemon, endpoint: str, queue_mode: bool = False) -> LeshanClient: ...
