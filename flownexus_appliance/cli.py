@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -73,6 +74,10 @@ async def _serve(config: Config, state: Path, simulate: int) -> None:
         running = await stack.enter_async_context(appliance(config, state))
         if simulate:
             await stack.enter_async_context(_simulator(simulate, running.coap_port))
+        # What start-up made stays: a full collection then has little to look through. Its pause
+        # with a thousand devices is longer than a socket's buffer holds datagrams.
+        gc.collect()
+        gc.freeze()
         print(f"FlowNexus is ready: {running.url}", flush=True)
         if running.coap_port:
             print(f"Devices speak CoAP to UDP port {running.coap_port}. Ctrl-C stops.", flush=True)
@@ -127,6 +132,9 @@ def _add_sim_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", default="notify", choices=("notify", "send", "both"), help="how (notify)")
     parser.add_argument("--non", action="store_true", help="notify without asking to be acknowledged")
     parser.add_argument("--seed", type=int, default=1, help="settles the readings (1)")
+    parser.add_argument("--awake", type=float, default=20.0, help="queue mode: listen so long, s (20)")
+    parser.add_argument("--wake-every", type=float, default=60.0, help="queue mode: wake so often, s (60)")
+    parser.add_argument("--vanish", action="store_true", help="stop without deregistering")
 
 
 def _sim(options: argparse.Namespace) -> int:
@@ -153,6 +161,9 @@ def _sim(options: argparse.Namespace) -> int:
         reporting=Reporting(options.report),
         confirmable=not options.non,
         seed=options.seed,
+        awake_s=options.awake,
+        wake_period_s=options.wake_every,
+        deregister=not options.vanish,
     )
     logs.set_up("info")
     asyncio.run(_until_stopped(run(wanted)))

@@ -1,0 +1,256 @@
+"""Whole fleets over real sockets, against aiocoap as the server."""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiocoap
+import aiocoap.resource
+import pytest
+
+from flownexus_appliance.errors import UsageError
+from flownexus_appliance.sim.fleet import Fleet, run, status_line
+from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
+from flownexus_appliance.sim.options import Reporting, SimOptions
+from flownexus_appliance.sim.port import Port
+from flownexus_appliance.sim.profile import IP_ADDRESS
+from flownexus_appliance.sim.statistics import Statistics
+
+PATIENCE_S = 10.0
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server(aiocoap.resource.Resource):  # type: ignore[misc]
+    """A LwM2M server of a few lines; `heard` is what came in, by kind."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
+        self.context: Any = None
+        self.remotes: dict[str, Any] = {}
+        self.heard = {"register": 0, "update": 0, "deregister": 0, "send": 0}
+        self._news = asyncio.Condition()
+
+    async def _note(self, kind: str) -> None:
+        async with self._news:
+            self.heard[kind] += 1
+            self._news.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S), self._news:
+            await self._news.wait_for(condition)
+
+    async def render_post(self, request: Any) -> Any:
+        match request.opt.uri_path:
+            case ("dp",):
+                await self._note("send")
+            case ("rd",):
+                parameters = dict(part.split("=", 1) for part in request.opt.uri_query)
+                self.remotes[parameters["ep"]] = request.remote
+                await self._note("register")
+                return aiocoap.Message(code=aiocoap.CREATED, location_path=("rd", parameters["ep"]))
+            case _:
+                await self._note("update")
+        return aiocoap.Message(code=aiocoap.CHANGED)
+
+    async def render_delete(self, request: Any) -> Any:
+        await self._note("deregister")
+        return aiocoap.Message(code=aiocoap.DELETED)
+
+    def ask(self, endpoint: str, code: Any, path: str, payload: bytes = b"", **options: Any) -> Any:
+        request = aiocoap.Message(code=code, payload=payload, uri_path=path.split("/"), **options)
+        request.remote = self.remotes[endpoint]
+        return self.context.request(request)
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Server]:
+    server = Server(free_port())
+    server.context = await aiocoap.Context.create_server_context(
+        server, bind=("127.0.0.1", server.port), transports=["simplesocketserver"]
+    )
+    try:
+        yield server
+    finally:
+        await server.context.shutdown()
+
+
+@asynccontextmanager
+async def running(options: SimOptions) -> AsyncIterator[Fleet]:
+    fleet = Fleet(options)
+    await fleet.start()
+    try:
+        yield fleet
+    finally:
+        await fleet.stop()
+
+
+async def test_devices_register_are_read_observed_and_leave() -> None:
+    async with serving() as server:
+        options = SimOptions(port=server.port, count=3, sample_period_s=0.05)
+        async with running(options) as fleet:
+            await server.until(lambda: server.heard["register"] == 3)
+            reply = await server.ask("sim-0002", aiocoap.GET, "3/0/2", accept=0).response
+            assert (reply.code, reply.payload) == (aiocoap.CONTENT, b"sim-0002")
+            observe = server.ask("sim-0003", aiocoap.GET, "3303/0/5700", accept=112, observe=0)
+            first = await observe.response
+            assert first.opt.observe == 1
+            async with asyncio.timeout(PATIENCE_S):
+                async for notification in observe.observation:
+                    assert notification.payload != first.payload
+                    break
+            addresses = {device.profile.tree.get(IP_ADDRESS) for device in fleet.devices}
+            assert addresses == {"127.0.0.1"}
+            assert fleet.statistics.registered == 3
+            assert [device.name for device in fleet.devices] == ["sim-0001", "sim-0002", "sim-0003"]
+        assert server.heard["deregister"] == 3
+        assert fleet.statistics.registered == 0
+        assert fleet.devices == ()
+
+
+async def test_each_device_has_a_port_of_its_own() -> None:
+    async with serving() as server, running(SimOptions(port=server.port, count=5)):
+        await server.until(lambda: server.heard["register"] == 5)
+        assert len({str(remote) for remote in server.remotes.values()}) == 5
+
+
+async def test_large_reads_and_writes_go_in_blocks_with_a_foreign_server() -> None:
+    async with serving() as server, running(SimOptions(port=server.port, count=1, block_size=64)):
+        await server.until(lambda: server.heard["register"] == 1)
+        reply = await server.ask("sim-0001", aiocoap.GET, "3303/0", accept=110).response
+        assert len(reply.payload) > 2 * 64
+        assert b"5701" in reply.payload
+        image = os.urandom(5000)
+        written = await server.ask("sim-0001", aiocoap.PUT, "5/0/0", image, content_format=42).response
+        assert written.code == aiocoap.CHANGED
+
+
+async def test_sends_arrive() -> None:
+    async with serving() as server:
+        options = SimOptions(port=server.port, count=2, sample_period_s=0.05, reporting=Reporting.SEND)
+        async with running(options):
+            await server.until(lambda: server.heard["send"] >= 6)
+
+
+async def test_devices_may_vanish_without_a_word() -> None:
+    async with serving() as server:
+        async with running(SimOptions(port=server.port, count=2, deregister=False)):
+            await server.until(lambda: server.heard["register"] == 2)
+        assert server.heard["deregister"] == 0
+
+
+async def test_a_server_that_is_away_does_not_hold_up_the_end() -> None:
+    async with serving() as server:
+        fleet = Fleet(SimOptions(port=server.port, count=3, stop_timeout_s=0.2))
+        await fleet.start()
+        await server.until(lambda: server.heard["register"] == 3)
+    # Its socket is closed now: each datagram meets an ICMP error.
+    async with asyncio.timeout(PATIENCE_S):
+        await fleet.stop()
+    assert fleet.statistics.registered == 0
+
+
+async def test_a_device_asks_until_it_is_answered() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setblocking(False)
+        server.bind(("127.0.0.1", 0))
+        options = SimOptions(
+            port=server.getsockname()[1],
+            count=1,
+            sample_period_s=0.05,
+            reporting=Reporting.SEND,
+            transmission=replace(SimOptions().transmission, ack_timeout_s=0.05),
+            stop_timeout_s=0.1,
+        )
+        async with running(options), asyncio.timeout(PATIENCE_S):
+            first, address = await loop.sock_recvfrom(server, 2048)
+            again, _ = await loop.sock_recvfrom(server, 2048)
+            assert first == again
+            register = decode_message(first)
+            reply = Message(Code.CREATED, type=Type.ACK, token=register.token, location=("rd", "late"))
+            reply.message_id = register.message_id
+            await loop.sock_sendto(server, encode_message(reply), address)
+            report = decode_message(await loop.sock_recv(server, 2048))
+            assert report.path == ("dp",)
+
+
+async def test_run_tells_what_goes_on_and_ends_cleanly_when_cancelled() -> None:
+    lines: list[str] = []
+    told = asyncio.Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if "requests served" in line:
+            told.set()
+
+    async with serving() as server:
+        options = SimOptions(port=server.port, count=3, status_period_s=0.3)
+        task = asyncio.create_task(run(options, say))
+        async with asyncio.timeout(PATIENCE_S):
+            await told.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert server.heard["deregister"] == 3
+    assert lines[0] == f"sim: 3 devices, LwM2M 1.1, coap://127.0.0.1:{server.port}"
+    assert lines[1].startswith("sim: all 3 registered after ")
+    assert lines[2].startswith("sim: 3/3 registered, ")
+    assert lines[-1] == "sim: stopped after 0 reports"
+
+
+def test_the_status_line_counts() -> None:
+    statistics = Statistics(
+        registered=7,
+        notifications_acknowledged=5,
+        sends_acknowledged=4,
+        timeouts=2,
+        notifications_unconfirmed=1,
+    )
+    line = status_line(SimOptions(count=9), statistics, 12.34)
+    assert line.startswith("sim: 7/9 registered, 12.3 reports/s, 10 reports, ")
+    assert line.endswith(", 2 failures")
+    statistics.last_failure = "4.12 too new"
+    assert status_line(SimOptions(count=9), statistics, 0).endswith(" (last Register: 4.12 too new)")
+    assert status_line(SimOptions(count=7), statistics, 0).endswith(", 2 failures")
+
+
+async def test_what_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(options: SimOptions) -> str:
+        with pytest.raises(UsageError) as caught:
+            await Fleet(options).start()
+        return caught.value.code
+
+    assert await start(SimOptions(count=0)) == "sim_options_invalid"
+    assert await start(SimOptions(host="no-such-host.invalid")) == "host_unknown"
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 100))
+    assert await start(SimOptions(count=200)) == "too_many_devices"
+
+
+async def test_a_socket_that_cannot_be_had_undoes_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = 0
+    real = Port.open
+
+    def scarce(self: Port, *arguments: Any) -> None:
+        nonlocal opened
+        if opened == 2:
+            raise OSError(24, "Too many open files")
+        opened += 1
+        real(self, *arguments)
+
+    monkeypatch.setattr(Port, "open", scarce)
+    fleet = Fleet(SimOptions(port=free_port(), count=5))
+    with pytest.raises(UsageError, match="too_many_devices"):
+        await fleet.start()
+    assert fleet.devices == ()
