@@ -48,9 +48,7 @@ def charts(work: Path) -> list[Figure]:
                 raise SystemExit(f"the chart failed: {response.status} {body[:300]!r}")
         connection.close()
     figure, against = statistics.median(api), statistics.median(bare)
-    return [
-        Figure("chart_100k_over_sqlite_ms", figure - against, "ms", against, figure / against)
-    ]
+    return [Figure("chart_100k_over_sqlite_ms", figure - against, "ms", against, figure / against)]
 
 
 def _fill(database: Path) -> None:

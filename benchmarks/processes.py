@@ -98,9 +98,7 @@ def daemon(state: Path) -> Iterator[tuple[Started, Ports]]:
     ports = Ports(free_port(), free_port(socket.SOCK_STREAM))
     state.mkdir(parents=True, exist_ok=True)
     config = state / "appliance.toml"
-    config.write_text(
-        f'[coap]\nport = {ports.coap}\n[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n'
-    )
+    config.write_text(f'[coap]\nport = {ports.coap}\n[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n')
     command = [sys.executable, "-m", "flownexus_appliance", "run"]
     command += ["--state", str(state), "--config", str(config)]
     with running(command, "is ready", state / "daemon.log") as started:

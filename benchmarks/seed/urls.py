@@ -1,5 +1,7 @@
 """The one route and view of the peer."""
 
+from typing import Any
+
 from django.urls import path
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -21,7 +23,7 @@ class SingleSerializer(serializers.Serializer):
     obj_id = serializers.IntegerField()
     val = ValueSerializer()
 
-    def create(self, validated_data: dict) -> Resource:
+    def create(self, validated_data: dict[str, Any]) -> Any:
         value = validated_data["val"]
         endpoint, _ = Endpoint.objects.get_or_create(endpoint=validated_data["ep"])
         kind, _ = ResourceType.objects.get_or_create(
@@ -29,10 +31,11 @@ class SingleSerializer(serializers.Serializer):
             resource_id=value["id"],
             defaults={"name": "Sensor Value", "data_type": value["type"]},
         )
-        stored = {
-            "FLOAT": {"float_value": float(value["value"])},
-            "INTEGER": {"int_value": int(float(value["value"]))},
-        }.get(value["type"], {"str_value": value["value"]})
+        stored: dict[str, Any] = {"str_value": value["value"]}
+        if value["type"] == "FLOAT":
+            stored = {"float_value": float(value["value"])}
+        elif value["type"] == "INTEGER":
+            stored = {"int_value": int(float(value["value"]))}
         return Resource.objects.create(endpoint=endpoint, resource_type=kind, **stored)
 
 
