@@ -48,20 +48,21 @@ class Bodies:
         size = 16 << exponent
         if exponent == _RESERVED_EXPONENT or len(payload) > size or (more and len(payload) != size):
             raise PeerError("block_invalid", "the payload does not fill its block", "see RFC 7959 2.2")
-        start = number * size
-        body = self._remove(key)
-        if start + len(payload) > MAX_BODY:
+        start, end = number * size, number * size + len(payload)
+        if end > MAX_BODY:
+            self._remove(key)
             raise PeerError(
                 "body_too_large", f"body over {MAX_BODY} bytes", "send fewer objects or values at once"
             )
-        before = b"" if number == 0 or body is None else body.data
-        if start > len(before):
+        body = self._bodies.get(key)
+        data = b"" if number == 0 or body is None else body.data
+        if start > len(data):
             raise PeerError("block_missing", f"block {number} without those before it", "begin at block 0")
-        end = start + len(payload)
-        if not more or before[start:end] != payload:
-            before = before[:start] + payload
-        self._keep(key, _Body(before, now))
-        return None if more else before
+        if not more or data[start:end] != payload:
+            data = data[:start] + payload
+        self._remove(key)
+        self._keep(key, _Body(data, now))
+        return None if more else data
 
     def _keep(self, key: Hashable, body: _Body) -> None:
         self._bodies[key] = body
@@ -72,8 +73,7 @@ class Bodies:
     def _oldest_is_over(self, now: float) -> bool:
         return next(iter(self._bodies.values())).touched + KEPT_S < now
 
-    def _remove(self, key: Hashable) -> _Body | None:
+    def _remove(self, key: Hashable) -> None:
         body = self._bodies.pop(key, None)
         if body is not None:
             self._bytes -= len(body.data)
-        return body

@@ -50,6 +50,18 @@ ERROR_CODES: Final[Mapping[str, Code]] = {
 }
 
 
+MAX_CONTENT_FORMAT: Final = 2**16 - 1  # RFC 7252 5.10.3: two bytes
+MAX_OBSERVE: Final = 2**24 - 1  # RFC 7641 2: three bytes
+
+
+def number_of(option: int | None, largest: int) -> int | None:
+    """An elective option as a plain number, None where it is absent.
+
+    RFC 7252 5.4.3: an option longer than it may be counts as one that is not recognized.
+    """
+    return None if option is None or option > largest else int(option)
+
+
 def dotted(code: Code) -> str:
     """A code as people write it: "2.05"."""
     return f"{code >> 5}.{code & 0x1F:02}"

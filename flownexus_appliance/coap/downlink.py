@@ -7,19 +7,18 @@ the loop is here. A first GET never carries Block2: Zephyr drops such a request.
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import Final
 
-import aiocoap
 from aiocoap import Code, Message
 from aiocoap.error import LibraryShutdown, MessageError, NetworkError
 from aiocoap.optiontypes import BlockOption
 
 from ..errors import PeerError
 from ..fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method
-from .codes import dotted
-from .messages import TOKEN_BYTES
+from .codes import MAX_CONTENT_FORMAT, MAX_OBSERVE, dotted, number_of
+from .messages import TOKEN_BYTES, DeviceTokens
 from .peers import BLOCK_SIZE_EXPONENT, Peer
-from .udp import UdpTransport
 
 MAX_REPLY: Final = 1 << 20
 MIN_BLOCK_SIZE_EXPONENT: Final = 0
@@ -37,9 +36,8 @@ _CODES: Final = {
 class Requester:
     """Sends requests over the server's own socket, so that devices behind a NAT are reached."""
 
-    def __init__(self, context: aiocoap.Context, transport: UdpTransport) -> None:
-        self._context = context
-        self._transport = transport
+    def __init__(self, tokens: DeviceTokens) -> None:
+        self._tokens = tokens
 
     async def request(self, peer: Peer, downlink: Downlink) -> DownlinkReply:
         """See `fleet.ports.Wire.request`."""
@@ -52,17 +50,16 @@ class Requester:
                 payload = await self._download(peer, downlink, first)
         except TimeoutError:
             raise _silent(peer, f"no answer within {downlink.timeout_s:.0f} s") from None
-        content_format = first.opt.content_format
         return DownlinkReply(
             code=dotted(first.code),
-            content_format=None if content_format is None else int(content_format),
+            content_format=number_of(first.opt.content_format, MAX_CONTENT_FORMAT),
             payload=payload,
-            observe=first.opt.observe,
+            observe=number_of(first.opt.observe, MAX_OBSERVE),
         )
 
     async def _exchange(self, message: Message) -> Message:
         try:
-            return await self._context.request(message, handle_blockwise=False).response
+            return await self._tokens.ask(message)
         except MessageError:
             raise _silent(message.remote, "it answered with a reset") from None
         except LibraryShutdown:
@@ -103,10 +100,11 @@ class Requester:
                 message.opt.size1 = len(body)
             response = await self._exchange(message)
             sent += len(chunk)
-            if response.code is not Code.CONTINUE:
+            if not response.code.is_successful() or (not more and response.code is not Code.CONTINUE):
                 return response, exponent
             if not more:
                 raise PeerError("payload_invalid", "the device asks for more than there is", "try again")
+            # A device that acts on every block by itself answers each with 2.04 (RFC 7959 2.3).
             # "Go on with smaller blocks" is in the echo of the first one (RFC 7959 2.3); what was
             # sent is a multiple of the smaller size too.
             echo = response.opt.block1
@@ -117,11 +115,14 @@ class Requester:
         """The whole payload of a response whose first block is here."""
         payload = bytes(first.payload)
         block = first.opt.block2
+        # RFC 7959 2.4: FETCH repeats its payload; what was uploaded in blocks is not sent again.
+        body = downlink.payload if len(downlink.payload) <= _size(BLOCK_SIZE_EXPONENT) else b""
+        rest = replace(downlink, observe=None, token=b"", payload=body)
         while block is not None and block.more:
             if len(payload) != block.start + _size(block.size_exponent) or len(payload) > MAX_REPLY:
                 raise PeerError("payload_invalid", "blocks of the answer do not fit", "try again")
-            message = _message(peer, downlink, downlink.payload)
-            message.opt.observe = None
+            # A token of its own: under the observation's a notification would pass for the block.
+            message = _message(peer, rest, rest.payload)
             number = len(payload) // _size(block.size_exponent)
             message.opt.block2 = BlockOption.BlockwiseTuple(number, False, block.size_exponent)
             response = await self._exchange(message)
@@ -140,8 +141,7 @@ class Requester:
 def _message(peer: Peer, downlink: Downlink, payload: bytes, token: bytes = b"") -> Message:
     message = Message(code=_CODES[downlink.method], payload=payload)
     message.remote = peer
-    if token or downlink.observe is not None:
-        message.token = token or downlink.token
+    message.token = token or downlink.token
     root = tuple(part for part in downlink.root_path.split("/") if part)
     message.opt.uri_path = root + tuple(str(number) for number in downlink.path)
     if downlink.query:

@@ -13,6 +13,7 @@ version). What it changes, and why:
   device that starts anew for its own retransmission. A repeated Register is always handled: the core
   is idempotent there.
 - Observations are found by token in the fleet's table; aiocoap would keep several objects each.
+- A request of ours is a future, no task; a reset is an answer like others and not worth a warning.
 - Requests carry random tokens, or the one given: Zephyr finds the blocks of a Block1 transfer by it.
 - A request is not sent again once its response is here or nobody waits for it any more. aiocoap stops
   for an acknowledgement only, and Zephyr carries out whatever comes twice (zephyr #86978).
@@ -20,6 +21,7 @@ version). What it changes, and why:
   stranger could fill the memory with them. Here they are forgotten with their message.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
@@ -44,6 +46,25 @@ Answer = Callable[[Message | None], None]
 Acknowledge = Callable[[bool | None], None]
 
 
+class _Question:
+    """A request and the future of its response, where aiocoap has its Pipe, Request and a task."""
+
+    def __init__(self, request: Message, response: asyncio.Future[Message]) -> None:
+        self.request = request
+        self.response = response
+
+    def on_interest_end(self, callback: Callable[[], object]) -> None:
+        self.response.add_done_callback(lambda _: callback())
+
+    def add_response(self, response: Message, is_last: bool) -> None:
+        if not self.response.done():
+            self.response.set_result(response)
+
+    def add_exception(self, error: Any) -> None:
+        if not self.response.done():
+            self.response.set_exception(error)
+
+
 class DeviceTokens(TokenManager):  # type: ignore[misc]
     """Matches responses to our requests; hands requests and notifications to the server.
 
@@ -62,11 +83,16 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
         self.notified = notified
         self._wanted_token = b""
 
-    def request(self, request: Any) -> None:
-        if not request._event_callbacks:
-            return  # given up before it was sent
-        self._wanted_token = request.request.token
-        super().request(request)
+    def ask(self, request: Message) -> asyncio.Future[Message]:
+        """Send a request, under its token if it has one; the future is its response.
+
+        It fails with an error of aiocoap. Cancel it, and the request is sent no more.
+        """
+        question = _Question(request, self.loop.create_future())
+        self._wanted_token = request.token
+        self.request(question)
+        question.on_interest_end(lambda: self.token_interface.release(request))
+        return question.response
 
     def next_token(self) -> bytes:
         return self._wanted_token or secrets.token_bytes(TOKEN_BYTES)
@@ -95,14 +121,14 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
 
     def take(self, message: Message, digest: int) -> None:
         """Take a message that has come in; `digest` is the datagram's, by which a duplicate is known."""
-        unacknowledged = message.mtype in (CON, NON)
-        if message.code.is_request() and unacknowledged:
+        code, kind = message.code, message.mtype
+        if code.is_request() and kind in (CON, NON):
             self._take_request(message, digest)
-        elif message.code.is_response() and unacknowledged and not self.token_manager.awaits(message):
+        elif code.is_response() and kind in (CON, NON) and not self.token_manager.awaits(message):
             self._take_notification(message)
-        elif (message.code.is_response() and message.mtype is not RST) or message.code is EMPTY:
+        elif (code.is_response() and kind is not RST) or (code is EMPTY and kind is not NON):
             self.dispatch_message(message)
-        elif message.mtype is CON:
+        elif kind is CON:
             self.reset(message.remote, message.mid)  # of a reserved class (RFC 7252 4.2)
 
     def release(self, request: Message) -> None:

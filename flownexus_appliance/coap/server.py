@@ -7,18 +7,19 @@ LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go u
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import aiocoap
 from aiocoap import Code, Message
-from aiocoap.blockwise import Block1Spool
-from aiocoap.error import RenderableError, UnparsableMessage
+from aiocoap.error import UnparsableMessage
 from aiocoap.numbers.optionnumbers import OptionNumber
 
 from ..errors import PeerError
 from ..fleet.ports import (
     Action,
+    DeviceSilent,
     Downlink,
     DownlinkReply,
     Notification,
@@ -28,13 +29,14 @@ from ..fleet.ports import (
 )
 from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.effects import Reply
-from .codes import ERROR_CODES, SUCCESS_CODES, dotted
+from .blocks import Bodies
+from .codes import ERROR_CODES, MAX_CONTENT_FORMAT, MAX_OBSERVE, SUCCESS_CODES, dotted, number_of
 from .downlink import Requester
 from .messages import Acknowledge, Answer, DeviceMessages, DeviceTokens
 from .peers import Peer
 from .udp import Network, UdpTransport
 
-MAX_BODY: Final = 65_536
+MAX_DIAGNOSTIC: Final = 64
 _UNDERSTOOD: Final = frozenset(
     {
         OptionNumber.IF_MATCH,
@@ -59,13 +61,14 @@ class CoapServer:
         self._port = port
         self._networks = networks
         self._uplinks = uplinks
-        self._blocks = Block1Spool()
+        self._bodies = Bodies()
         self._context: aiocoap.Context | None = None
         self.received = 0
 
     async def start(self) -> None:
         """Listen; raises ApplianceError("port_unavailable")."""
-        context = aiocoap.Context(loop=asyncio.get_running_loop(), loggername="aiocoap.box")
+        self._loop = asyncio.get_running_loop()
+        context = aiocoap.Context(loop=self._loop, loggername="aiocoap.box")
         tokens = DeviceTokens(context, self._serve, self._notified)
         self._messages = DeviceMessages(tokens)
         tokens.token_interface = self._messages
@@ -73,13 +76,14 @@ class CoapServer:
         self._messages.message_interface = self._transport
         context.request_interfaces.append(tokens)
         self._context = context
-        self._requester = Requester(context, self._transport)
+        self._requester = Requester(tokens)
         self._transport.start()
 
     async def stop(self) -> None:
         """Close the sockets; requests under way end with DeviceSilent. Not started is stopped."""
-        if self._context is not None:
-            await self._context.shutdown()
+        context, self._context = self._context, None
+        if context is not None:
+            await context.shutdown()
 
     @property
     def port(self) -> int:
@@ -87,6 +91,10 @@ class CoapServer:
 
     async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
         """See `fleet.ports.Wire`."""
+        if self._context is None:
+            raise DeviceSilent(
+                "address_unreachable", "the wire is not up", "wait until the appliance is ready"
+            )
         return await self._requester.request(self._transport.peer(address), downlink)
 
     # From the transport
@@ -102,7 +110,7 @@ class CoapServer:
                 self._messages.reset(peer, int.from_bytes(data[2:4], "big"))
             return
         try:
-            self._messages.dispatch_message(message)
+            self._messages.take(message, hash(data))
         except Exception:
             # A defect of ours or of the library met one datagram; the next one is served.
             log.exception("datagram failed", extra={"PEER": peer.text})
@@ -111,34 +119,35 @@ class CoapServer:
 
     def _serve(self, request: Message, answer: Answer) -> None:
         try:
-            whole = self._assemble(request)
-            uplink = _uplink(whole)
+            uplink = _uplink(request)
+            if request.opt.block1 is not None:
+                body = self._assemble(request)
+                if body is None:
+                    answer(_echoing(request, Message(code=Code.CONTINUE)))
+                    return
+                uplink = replace(uplink, payload=body)
         except PeerError as error:
             _refuse(request.remote, error, answer)
-        except RenderableError as error:
-            answer(error.to_message())
         else:
-            self._uplinks.receive(uplink, partial(_respond, uplink, whole, answer))
+            self._uplinks.receive(uplink, partial(_respond, request, answer))
 
-    def _assemble(self, request: Message) -> Message:
-        """Put the blocks of a body together (RFC 7959 2.3); raises for every block but the last."""
-        block = request.opt.block1
-        if block is None:
-            return request
-        if block.start + len(request.payload) > MAX_BODY:
-            raise PeerError(
-                "body_too_large", f"body over {MAX_BODY} bytes", "send fewer objects or values at once"
-            )
-        return self._blocks.feed_and_take(request)
+    def _assemble(self, request: Message) -> bytes | None:
+        """The whole body once the last block is here (RFC 7959 2.3); raises PeerError."""
+        option, block = request.opt, request.opt.block1
+        # RFC 7959 2.5: blocks belong together by their peer and options; Zephyr's tokens differ.
+        key = (request.remote, request.code, option.uri_path, option.uri_query, option.request_tag)
+        return self._bodies.take(
+            key, block.block_number, block.more, block.size_exponent, request.payload, self._loop.time()
+        )
 
     def _notified(self, response: Message, acknowledge: Acknowledge) -> None:
         block = response.opt.block2
         notification = Notification(
             address=response.remote.text,
             token=response.token,
-            observe=response.opt.observe,
+            observe=number_of(response.opt.observe, MAX_OBSERVE),
             code=dotted(response.code),
-            content_format=_number(response.opt.content_format),
+            content_format=number_of(response.opt.content_format, MAX_CONTENT_FORMAT),
             payload=response.payload,
             partial=block is not None and block.more,
         )
@@ -148,9 +157,17 @@ class CoapServer:
 def _decode(data: bytes, peer: Peer) -> Message:
     """Read a datagram; raises PeerError("payload_invalid") for whatever is not a CoAP message."""
     try:
-        if data[0] & 0x0F > 8:
-            raise UnparsableMessage("token length")  # RFC 7252 3: 9-15 are reserved
-        return Message.decode(data, remote=peer)
+        token_length = data[0] & 0x0F
+        if token_length > 8 or len(data) < 4 + token_length:  # RFC 7252 3: 9-15 are reserved
+            raise UnparsableMessage("token length")
+        if data[1] == Code.EMPTY and len(data) > 4:
+            raise UnparsableMessage("an empty message with content")
+        message = Message.decode(data, remote=peer)
+        # aiocoap lets a payload marker without payload pass. With a zero after it that is a payload of
+        # one byte; after anything else that ends in 0xff it is an option without content.
+        if data[-1] == 0xFF and not message.payload and Message.decode(data + b"\0").payload:
+            raise UnparsableMessage("a payload marker without payload")
+        return message
     except (UnparsableMessage, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise PeerError("payload_invalid", f"not a CoAP message: {error}", "") from error
 
@@ -162,11 +179,11 @@ def _uplink(request: Message) -> Uplink:
             raise PeerError("option_unknown", f"critical option {int(number)}", "leave it out")
     path = request.opt.uri_path
     action, registration_id = _route(request.code, path)
-    content_format = request.opt.content_format
+    content_format = number_of(request.opt.content_format, MAX_CONTENT_FORMAT)
     if action in (Action.REGISTER, Action.UPDATE) and content_format not in (None, ContentFormat.LINK):
         raise PeerError(
             "content_format_unsupported",
-            f"Content-Format {int(content_format)} for a link list",
+            f"Content-Format {content_format} for a link list",
             "send application/link-format (40)",
         )
     if request.opt.accept is not None:
@@ -177,14 +194,10 @@ def _uplink(request: Message) -> Uplink:
         message_id=request.mid,
         token=request.token,
         query=request.opt.uri_query,
-        content_format=_number(content_format),
+        content_format=content_format,
         payload=request.payload,
         registration_id=registration_id,
     )
-
-
-def _number(content_format: int | None) -> int | None:
-    return None if content_format is None else int(content_format)
 
 
 def _route(code: Code, path: tuple[str, ...]) -> tuple[Action, str]:
@@ -204,7 +217,7 @@ def _route(code: Code, path: tuple[str, ...]) -> tuple[Action, str]:
     raise PeerError("method_not_allowed", f"{code.name_printable} not allowed", "see LwM2M Transport 6.4")
 
 
-def _respond(uplink: Uplink, request: Message, answer: Answer, outcome: Reply | PeerError | None) -> None:
+def _respond(request: Message, answer: Answer, outcome: Reply | PeerError | None) -> None:
     if outcome is None:
         answer(None)
     elif isinstance(outcome, PeerError):
@@ -213,9 +226,14 @@ def _respond(uplink: Uplink, request: Message, answer: Answer, outcome: Reply | 
         response = Message(code=SUCCESS_CODES[outcome.success])
         if outcome.location:
             response.opt.location_path = outcome.location
-        if request.opt.block1 is not None:
-            response.opt.block1 = request.opt.block1
-        answer(response)
+        answer(_echoing(request, response))
+
+
+def _echoing(request: Message, response: Message) -> Message:
+    """RFC 7959 2.3: the response to a block names the block; Zephyr wants it as it sent it."""
+    if request.opt.block1 is not None:
+        response.opt.block1 = request.opt.block1
+    return response
 
 
 def _refuse(peer: Any, error: PeerError, answer: Answer) -> None:
@@ -224,4 +242,5 @@ def _refuse(peer: Any, error: PeerError, answer: Answer) -> None:
         "request refused",
         extra={"PEER": peer.text, "ERROR_CODE": error.code, "COAP_CODE": dotted(code)},
     )
-    answer(Message(code=code, payload=error.message.encode()[:64]))
+    words = error.message.encode()[:MAX_DIAGNOSTIC].decode("utf-8", "ignore")  # no half character
+    answer(Message(code=code, payload=words.encode()))

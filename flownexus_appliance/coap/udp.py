@@ -17,8 +17,10 @@ from weakref import WeakValueDictionary
 from aiocoap import interfaces
 
 from ..errors import ApplianceError
+from ..fleet.ports import DeviceSilent
 from .peers import Peer, SocketAddress, address_text, parse_address
 
+Host = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_DATAGRAM: Final = 2048
 BURST: Final = 64
@@ -91,15 +93,17 @@ class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
         self._recent.clear()
 
     def peer(self, address: str) -> Peer:
-        """The peer at an address as `address_text` writes it; raises PeerError, ApplianceError."""
+        """The peer at an address as `address_text` writes it; raises PeerError, DeviceSilent."""
         host, port = parse_address(address)
-        for sock in self._sockets:
+        # A peer is let in without another look once it is known: none becomes so by being asked.
+        for sock in self._sockets if self._allowed(host) else ():
             if sock.family == socket.AF_INET and host.version == 4:
                 return self._peer(sock, (str(host), port))
-            if sock.family == socket.AF_INET6 and (host.version == 6 or sock.fileno() in self._wildcard):
-                text = f"::ffff:{host}" if host.version == 4 else str(host)
-                return self._peer(sock, (text, port, 0, 0))
-        raise ApplianceError(
+            if sock.family == socket.AF_INET6 and host.version == 6:
+                return self._peer(sock, (str(host), port, 0, _scope(host)))
+            if sock.family == socket.AF_INET6 and sock.fileno() in self._wildcard:
+                return self._peer(sock, (f"::ffff:{host}", port, 0, 0))
+        raise DeviceSilent(
             "address_unreachable", f"no socket reaches {address}", "check the networks in [coap]"
         )
 
@@ -186,7 +190,7 @@ class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
                 continue
             peer = self._peers.get(sockaddr)
             if peer is None:
-                if not self._allowed(sockaddr):
+                if not self._allowed(_host(sockaddr)):
                     self.dropped += 1
                     continue
                 peer = self._peer(sock, sockaddr)
@@ -202,11 +206,28 @@ class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
                 self._recent.popitem(last=False)
         return peer
 
-    def _allowed(self, sockaddr: SocketAddress) -> bool:
-        host = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
-        if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-            host = host.ipv4_mapped
+    def _allowed(self, host: Host) -> bool:
         return any(host in network for network in self._networks)
+
+
+def _host(sockaddr: SocketAddress) -> Host:
+    host = ipaddress.ip_address(str(sockaddr[0]))
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        return host.ipv4_mapped
+    return host
+
+
+def _scope(host: Host) -> int:
+    """The interface of a link-local address, as the socket's addresses carry it; 0 for others."""
+    scope = host.scope_id if isinstance(host, ipaddress.IPv6Address) else None
+    if scope is None:
+        return 0
+    try:
+        return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+    except OSError:
+        raise DeviceSilent(
+            "address_unreachable", f"no interface {scope}", "the device registers anew elsewhere"
+        ) from None
 
 
 def _answer_from(ancillary: tuple[int, int, bytes]) -> tuple[int, int, bytes]:

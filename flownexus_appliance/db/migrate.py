@@ -42,7 +42,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     try:
         # First, and by reading only: a file that is not ours must stay as it is.
         refuse_unknown(connection, path)
@@ -57,7 +57,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise
@@ -110,7 +110,8 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
         connection.backup(copy)
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
+def unreadable(path: Path, error: Exception) -> StoreError:
+    """The error for a file that cannot be opened or holds what nobody can have written."""
     return StoreError(
         "database_unreadable",
         f"cannot open {path.name}: {error}",

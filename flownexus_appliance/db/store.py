@@ -20,7 +20,7 @@ from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.registration import RegisteredObject, Registration
 from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, Value
-from .migrate import open_database
+from .migrate import open_database, unreadable
 from .writer import Batch, SqlValue, Writer
 
 # A series that is further ahead of the clock did not get there value by value: the clock was put
@@ -172,7 +172,7 @@ class Store:
         batch = self.writer.gather()
         endpoint_id = self._endpoint(batch, endpoint, received_ms)
         known = self._catalog.series.setdefault(endpoint_id, {})
-        taken: set[tuple[int, int]] = set()
+        taken: dict[tuple[int, int], int] = {}
         for record in records:
             series = known.get(record.path)
             if series is None:
@@ -184,10 +184,7 @@ class Store:
                 time_ms = received_ms + lead_ms + 1 if 0 <= lead_ms < CLOCK_STEP_MS else received_ms
                 series.received_ms = time_ms
             else:
-                time_ms = record.time_ms
-                while (series.id, time_ms) in taken:
-                    time_ms += 1
-                taken.add((series.id, time_ms))
+                time_ms = _take_moment(taken, series.id, record.time_ms)
             batch.samples.append((series.id, time_ms, to_sql(record.value)))
 
     # Within
@@ -246,6 +243,21 @@ class Store:
         )
 
 
+def _take_moment(taken: dict[tuple[int, int], int], series_id: int, time_ms: int) -> int:
+    """The first moment from `time_ms` on that no other sample of the message took.
+
+    `taken` leads from each taken moment to one behind it, ever shorter: a message may hold thousands
+    of values at one moment.
+    """
+    passed = []
+    while (behind := taken.get((series_id, time_ms))) is not None:
+        passed.append(time_ms)
+        time_ms = behind
+    for moment in (*passed, time_ms):
+        taken[series_id, moment] = time_ms + 1
+    return time_ms
+
+
 def to_sql(value: Value) -> SqlValue:
     """A value as the sample table keeps it; `from_sql` is its inverse, given the data type."""
     if isinstance(value, bool):
@@ -293,6 +305,9 @@ def _open(path: FilePath) -> tuple[sqlite3.Connection, _Catalog, Kept]:
     connection = open_database(path)
     try:
         return connection, _load_catalog(connection), _load_kept(connection)
+    except (sqlite3.Error, ValueError, TypeError, LookupError, PeerError) as error:
+        connection.close()
+        raise unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..lwm2m.values import INT64_MAX
+from ..lwm2m.values import INT64_MAX, INT64_MIN
 from .migrate import StoreError
 
 # At most one commit in this time: spares flash memory, and costs a device a wait that its radio
@@ -30,6 +30,8 @@ COMMIT_INTERVAL_S: Final = 0.004
 # After a failed commit: a full disk must not fail batch after batch, each with its line in the log.
 RETRY_S: Final = 1.0
 MAX_GATHERED: Final = 100_000
+# Bounds the search for a free millisecond: as many as a stamp in whole seconds stands for.
+MAX_BESIDE: Final = 1000
 
 # SQLite does not read every decimal number to its last bit (3.46 misses one double in some
 # thousands), so a float comes as a fraction of integers, which divide without a rest; 0 below the
@@ -44,6 +46,13 @@ _INSERT_NUMBERS: Final = """
 _INSERT_ONE: Final = """
     INSERT INTO resource (series_id, time_ms, value) VALUES (?, ?, ?)
     ON CONFLICT (series_id, time_ms) DO NOTHING
+"""
+_TAKEN: Final = """
+    SELECT time_ms, value FROM resource WHERE series_id = ? AND time_ms >= ? ORDER BY time_ms LIMIT ?
+"""
+_INSERT_LAST: Final = """
+    INSERT INTO resource (series_id, time_ms, value)
+    SELECT series_id, max(time_ms) + 1, ? FROM resource WHERE series_id = ?
 """
 
 SqlValue = int | float | str | bytes
@@ -219,16 +228,17 @@ def _rows(samples: Iterable[Sample]) -> tuple[list[_Row], list[Sample]]:
     left: list[Sample] = []
     for sample in samples:
         series_id, time_ms, value = sample
-        if isinstance(value, int):
-            rows.append((series_id, time_ms, value, 0))
-        elif isinstance(value, float):
+        if isinstance(value, float):
             above, below = value.as_integer_ratio()
             if not above:
                 below = int(copysign(1.0, value))
-            if abs(above) <= INT64_MAX and below <= INT64_MAX:
-                rows.append((series_id, time_ms, above, below))
-            else:
-                left.append(sample)
+        elif isinstance(value, int):
+            above, below = value, 0
+        else:
+            left.append(sample)
+            continue
+        if INT64_MIN <= above <= INT64_MAX and below <= INT64_MAX:
+            rows.append((series_id, time_ms, above, below))
         else:
             left.append(sample)
     return rows, left
@@ -239,16 +249,19 @@ def _insert_beside(connection: sqlite3.Connection, sample: Sample) -> None:
 
     The same value at the same moment is the same sample, sent twice. Another value is another
     sample (devices stamp by the second and measure more often): it goes to the next free
-    millisecond.
+    millisecond, or behind the whole series where `MAX_BESIDE` in a row are taken.
     """
+    if connection.execute(_INSERT_ONE, sample).rowcount:
+        return
     series_id, time_ms, value = sample
-    while not connection.execute(_INSERT_ONE, (series_id, time_ms, value)).rowcount:
-        (there,) = connection.execute(
-            "SELECT value FROM resource WHERE series_id = ? AND time_ms = ?", (series_id, time_ms)
-        ).fetchone()
+    for taken_ms, there in connection.execute(_TAKEN, (series_id, time_ms, MAX_BESIDE)).fetchall():
+        if taken_ms != time_ms:
+            break
         if there == value and isinstance(there, type(value)):
             return
         time_ms += 1
+    if not connection.execute(_INSERT_ONE, (series_id, time_ms, value)).rowcount:
+        connection.execute(_INSERT_LAST, (value, series_id))
 
 
 def _failure(reason: str) -> StoreError:

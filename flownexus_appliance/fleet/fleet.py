@@ -7,18 +7,18 @@ devices send; this module is for what we want of them.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from ..db.migrate import StoreError
 from ..db.store import Kept, Store
-from ..errors import ApplianceError, PeerError, UsageError
+from ..errors import ApplianceError, PeerError, UsageError, clean
 from ..events import EventBus
 from ..lwm2m.core import Core, Moment
 from ..lwm2m.links import Link
 from ..lwm2m.model import ModelSet
-from ..lwm2m.observation import Observation
+from ..lwm2m.observation import Freshness, Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import from_plain
 from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
@@ -89,6 +89,7 @@ class Fleet:
         self._heard_written: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: set[tuple[str, Path]] = set()
 
     @property
     def uplinks(self) -> Uplinks:
@@ -112,7 +113,10 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._onboarding.stop()
-        self._write_heard()
+        try:
+            self._write_heard()
+        except StoreError as error:
+            log.warning("presence not kept", extra={"ERROR_CODE": error.code})
 
     # What is known
 
@@ -188,15 +192,17 @@ class Fleet:
         finally:
             accepted = number is not None
             self._intake.apply(self._core.observation_answered(token, accepted))
-        found = self._core.observed_by(token)
-        if found is not None and number is not None:
-            found[1].order.accept(number, self._clock().now)
+        found, now = self._core.observed_by(token), self._clock().now
+        # A notification may have overtaken the answer: the order never goes back.
+        if found and number is not None and found[1].order.judge(number, now) is Freshness.NEW:
+            found[1].order.accept(number, now)
         await self._keep(endpoint, answered)
         return answered
 
     async def _operate(
         self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str
     ) -> Answered:
+        _check_depth(operation, path)
         match operation:
             case "read":
                 return await self.read(endpoint, path)
@@ -208,22 +214,11 @@ class Fleet:
                 return await self._write(endpoint, path, value)
             case "execute":
                 return await self._asked(endpoint, self._requests.execute(endpoint, path, arguments))
-            case "write_attributes":
+            case _:
                 query = [part for part in arguments.split("&") if part]
                 return await self._asked(endpoint, self._requests.write_attributes(endpoint, path, query))
-        raise UsageError(
-            "operation_unknown",
-            f"no operation {operation!r}",
-            "use read, write, execute, discover, observe or write_attributes",
-        )
 
     async def _write(self, endpoint: str, path: Path, value: object | None) -> Answered:
-        if len(path) not in (3, 4):
-            raise UsageError(
-                "path_not_writable",
-                f"{path} is not a resource",
-                "write one resource at a time, such as /3/0/14",
-            )
         data_type = self._intake.types_of(endpoint)(path) or _natural(value)
         record = Record(path, from_plain(value, data_type), data_type)
         return await self._asked(endpoint, self._requests.write(endpoint, path, [record]))
@@ -233,16 +228,30 @@ class Fleet:
 
     async def _asked(self, endpoint: str, request: Awaitable[T]) -> T:
         """Await a request; what it tells of the device's presence is taken down."""
+        asked = self._registration_id(endpoint)
         try:
-            return await request
+            answered = await request
         except DeviceSilent:
-            self._intake.apply(self._core.unanswered(endpoint))
+            # One that has registered anew meanwhile is not silent: it only was not asked any more.
+            if self._registration_id(endpoint) == asked:
+                self._intake.apply(self._core.unanswered(endpoint))
             raise
+        except PeerError:
+            self._heard(endpoint)
+            raise
+        self._heard(endpoint)
+        return answered
 
-    async def _keep(self, endpoint: str, answered: Answered) -> None:
+    def _registration_id(self, endpoint: str) -> str:
+        device = self._core.device(endpoint)
+        return "" if device is None or device.registration is None else device.registration.id
+
+    def _heard(self, endpoint: str) -> None:
         device = self._core.device(endpoint)
         if device is not None:
-            self._intake.apply(self._core.heard(device, self._clock()))
+            self._intake.heard(device, self._clock())
+
+    async def _keep(self, endpoint: str, answered: Answered) -> None:
         if answered.records:
             await asyncio.shield(self._intake.keep(endpoint, answered.records))
 
@@ -255,6 +264,10 @@ class Fleet:
 
     def _read_whole(self, endpoint: str, path: Path, judge: Judge) -> None:
         """A notification came with its first block only: read the rest, then acknowledge."""
+        if (endpoint, path) in self._reading:
+            judge(Verdict.SILENT)  # one at a time: the device sends this one again
+            return
+        self._reading.add((endpoint, path))
 
         async def read() -> None:
             verdict = Verdict.SILENT
@@ -267,6 +280,7 @@ class Fleet:
                     extra={"ENDPOINT": endpoint, "PATH": str(path), "ERROR_CODE": error.code},
                 )
             finally:
+                self._reading.discard((endpoint, path))
                 judge(verdict)
 
         self._spawn(read())
@@ -287,6 +301,9 @@ class Fleet:
                     self._write_heard()
             except StoreError as error:
                 log.warning("tick not kept", extra={"ERROR_CODE": error.code})
+            except Exception:
+                # A defect must not stop the clock: registrations would never expire again.
+                log.exception("tick failed")
 
     def _write_heard(self) -> None:
         """Keep when devices were last heard: a row for those that spoke since the last time."""
@@ -299,6 +316,34 @@ class Fleet:
             self._store.put_heard(changed)
             self._store.commit()
             self._heard_written.update(changed)
+
+
+# How many numbers a path has that an operation makes sense on (LwM2M Core 1.1.1 6.3); an Execute of
+# an instance would be a Write, one of an object a Create: CoAP tells them apart by the path alone.
+_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {
+    "read": (1, 2, 3, 4),
+    "discover": (1, 2, 3),
+    "observe": (1, 2, 3, 4),
+    "write": (3, 4),
+    "execute": (3,),
+    "write_attributes": (1, 2, 3, 4),
+}
+_LEVELS: Final = ("the root", "an object", "an instance", "a resource", "a resource instance")
+
+
+def _check_depth(operation: str, path: Path) -> None:
+    depths = _DEPTHS.get(operation)
+    if depths is None:
+        raise UsageError(
+            "operation_unknown", f"no operation {clean(operation)!r}", f"use one of {', '.join(_DEPTHS)}"
+        )
+    if len(path) not in depths:
+        fit = " or ".join(_LEVELS[depth] for depth in depths)
+        raise UsageError(
+            "path_invalid",
+            f"{path} is {_LEVELS[len(path)]}, which {operation} does not work on",
+            f"name {fit}, such as {Path((3, 0, 1, 0)[: depths[0]])}",
+        )
 
 
 def _remaining(registration: Registration, moment: Moment) -> Registration:

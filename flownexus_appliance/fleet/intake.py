@@ -2,7 +2,8 @@
 
 The order is always the same. What must persist is gathered, the commit is awaited, and only then the
 device gets its answer and the world is told. When a commit fails the device gets no answer and sends
-again; the core takes a repetition as it took the first.
+again; the core takes a repetition as it took the first. What ended for good cannot be repeated, so
+that is owed to the disk and the world until a commit succeeds.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..db.migrate import StoreError
 from ..db.store import Store
@@ -40,6 +42,7 @@ from ..lwm2m.values import Record, TypeLookup
 from .ports import Action, Judge, Notification, Respond, Uplink, Verdict
 from .telemetry import Telemetry
 
+_ENDS: Final = frozenset({Change.DEREGISTERED, Change.EXPIRED})
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,7 @@ class Intake:
         self._clock = clock
         self._telemetry = Telemetry(store, bus)
         self._types: dict[str, TypeLookup] = {}
+        self._owed: Effects = ()
 
     def receive(self, uplink: Uplink, respond: Respond) -> None:
         """See `ports.Uplinks`."""
@@ -113,9 +117,9 @@ class Intake:
         types = self._types.get(endpoint)
         if types is None:
             device = self._core.device(endpoint)
-            versions = {}
-            if device is not None and device.registration is not None:
-                versions = {n: o.version for n, o in device.registration.objects.items() if o.version}
+            if device is None or device.registration is None:
+                return self._models.with_versions({})
+            versions = {n: o.version for n, o in device.registration.objects.items() if o.version}
             types = self._types[endpoint] = self._models.with_versions(versions)
         return types
 
@@ -126,11 +130,22 @@ class Intake:
         _after(done, lambda: self._telemetry.publish(endpoint, records, received_ms), None)
         return done
 
+    def heard(self, device: Device, moment: Moment) -> None:
+        """The device has sent something. One that has taken its leave meanwhile stays offline."""
+        if device.registration is not None:
+            for effect in self._core.heard(device, moment):
+                self._tell(effect)
+
     def apply(self, effects: Effects, respond: Respond | None = None) -> asyncio.Future[None]:
         """Do what the core wants done: first the disk, then the answer, then the world."""
-        for effect in effects:
-            self._persist(effect)
-        done = self._store.commit()
+        effects, self._owed = self._owed + effects, ()
+        try:
+            for effect in effects:
+                self._persist(effect)
+            done = self._store.commit()
+        except StoreError:
+            self._owe(effects)
+            raise
 
         def settle() -> None:
             for effect in effects:
@@ -139,10 +154,19 @@ class Intake:
             for effect in effects:
                 self._tell(effect)
 
-        _after(done, settle, None if respond is None else lambda: respond(None))
+        def lost() -> None:
+            self._owe(effects)
+            if respond is not None:
+                respond(None)
+
+        _after(done, settle, lost)
         return done
 
     # Within
+
+    def _owe(self, effects: Effects) -> None:
+        """Keep what no device will repeat for the next call of `apply`; the clock makes one a second."""
+        self._owed += tuple(filter(_is_final, effects))
 
     def _registration(self, uplink: Uplink, moment: Moment) -> Effects:
         if uplink.action is Action.REGISTER:
@@ -177,11 +201,18 @@ class Intake:
             _after(done, lambda: judge(Verdict.TAKEN), lambda: judge(Verdict.SILENT))
             return
         if self._core.notified(live, number, moment.now) is not Freshness.NEW:
-            self._heard(device, moment)
+            self.heard(device, moment)
             judge(Verdict.TAKEN)
             return
+
+        def judged(verdict: Verdict) -> None:
+            # Two may have been on their way to the disk: the order never goes back.
+            if verdict is Verdict.TAKEN and live.order.judge(number, moment.now) is Freshness.NEW:
+                live.order.accept(number, moment.now)
+            judge(verdict)
+
         if notification.partial:
-            self.reactions.read_whole(device.endpoint, live.observation.paths[0], judge)
+            self.reactions.read_whole(device.endpoint, live.observation.paths[0], judged)
             return
         base = live.observation.paths[0] if not live.observation.composite else Path.ROOT
         try:
@@ -192,14 +223,10 @@ class Intake:
                 extra={"ENDPOINT": device.endpoint, "PATH": str(base), "ERROR_CODE": error.code},
             )
             # Acknowledged all the same: sending it again would not make it better.
+            self.heard(device, moment)
             judge(Verdict.TAKEN)
             return
-
-        def taken() -> None:
-            live.order.accept(number, moment.now)
-            judge(Verdict.TAKEN)
-
-        self._take(device, records, moment, taken, lambda: judge(Verdict.SILENT))
+        self._take(device, records, moment, lambda: judged(Verdict.TAKEN), lambda: judged(Verdict.SILENT))
 
     def _decode(
         self,
@@ -232,13 +259,9 @@ class Intake:
         def settle() -> None:
             taken()
             self._telemetry.publish(device.endpoint, records, moment.wall_ms)
-            self._heard(device, moment)
+            self.heard(device, moment)
 
         _after(done, settle, lost)
-
-    def _heard(self, device: Device, moment: Moment) -> None:
-        for effect in self._core.heard(device, moment):
-            self._tell(effect)
 
     def _persist(self, effect: Effect) -> None:
         match effect:
@@ -246,6 +269,7 @@ class Intake:
                 self._types.pop(registration.endpoint, None)
                 self._store.put_registration(registration)
             case RemoveRegistration(registration):
+                self._types.pop(registration.endpoint, None)
                 self._store.remove_registration(registration)
             case PersistObservation(observation):
                 self._store.put_observation(observation)
@@ -275,6 +299,8 @@ class Intake:
                 )
                 if change is Change.UPDATED:
                     self.reactions.awake(registration.endpoint)
+                elif change in _ENDS:
+                    self.reactions.ended(registration.endpoint)
             case PresenceChanged(endpoint, presence):
                 self._bus.publish(
                     "presence",
@@ -286,10 +312,17 @@ class Intake:
                 )
                 if presence is Presence.ONLINE:
                     self.reactions.awake(endpoint)
-                elif presence is Presence.OFFLINE:
-                    self.reactions.ended(endpoint)
             case Onboard(endpoint):
                 self.reactions.onboard(endpoint)
+
+
+def _is_final(effect: Effect) -> bool:
+    match effect:
+        case RemoveRegistration() | RemoveObservation() | PresenceChanged():
+            return True
+        case Announce(change):
+            return change in _ENDS
+    return False
 
 
 def _after(done: asyncio.Future[None], then: Callable[[], None], lost: Callable[[], None] | None) -> None:

@@ -16,6 +16,7 @@ from ..errors import ApplianceError, PeerError
 from ..lwm2m.core import Core
 from ..lwm2m.model import ModelSet
 from ..lwm2m.paths import Path
+from ..lwm2m.presence import Presence
 from ..lwm2m.registration import Registration
 from ..lwm2m.values import Record
 from ..lwm2m.watch import expand_watch_list
@@ -61,6 +62,8 @@ class Onboarding:
         self._progress: dict[str, _Progress] = {}
         self._known_units: set[tuple[str, Path]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def start(self, endpoint: str) -> None:
         """Begin anew: the device has registered."""
@@ -97,8 +100,10 @@ class Onboarding:
     def resume(self, endpoint: str) -> None:
         """Go on where the device stopped answering; nothing to do is no error."""
         progress = self._progress.get(endpoint)
-        if progress is not None and progress.todo and progress.task is None:
+        if progress is not None and progress.todo and progress.task is None and not self._stopped:
             progress.task = asyncio.create_task(self._run(endpoint, progress), name=f"onboarding {endpoint}")
+            self._tasks.add(progress.task)
+            progress.task.add_done_callback(self._tasks.discard)
 
     def forget(self, endpoint: str) -> None:
         progress = self._progress.pop(endpoint, None)
@@ -110,8 +115,10 @@ class Onboarding:
         return sum(1 for p in self._progress.values() if p.task is not None)
 
     async def stop(self) -> None:
-        tasks = [p.task for p in self._progress.values() if p.task is not None]
+        """Break all off; what a commit still under way sets off later is no longer begun."""
+        self._stopped = True
         self._progress.clear()
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,6 +130,8 @@ class Onboarding:
         try:
             async with self._turn:
                 while progress.todo:
+                    if self._sleeps(endpoint):
+                        return  # its turn came too late: what is left waits until it is heard again
                     try:
                         await self._step(endpoint, progress)
                     except PeerError as error:
@@ -137,6 +146,10 @@ class Onboarding:
             )
         finally:
             progress.task = None
+
+    def _sleeps(self, endpoint: str) -> bool:
+        device = self._core.device(endpoint)
+        return device is not None and device.presence is Presence.SLEEPING
 
     async def _step(self, endpoint: str, progress: _Progress) -> None:
         name, path = progress.todo[0]

@@ -91,16 +91,12 @@ class DeviceRequests:
             created_ms=self._clock().wall_ms,
         )
         await asyncio.shield(prepare(observation))
-        reply = await self._request(
-            registration,
-            Downlink(
-                Method.GET,
-                path,
-                accept=observation.content_format,
-                observe=0,
-                token=observation.token,
-            ),
+        wanted = Downlink(
+            Method.GET, path, accept=observation.content_format, observe=0, token=observation.token
         )
+        reply = await self._request(registration, wanted)
+        if reply.code == _NOT_ACCEPTABLE:
+            reply = await self._request(registration, replace(wanted, accept=None))
         return self._values(reply, path, types), reply.observe if reply.success else None
 
     async def discover(self, endpoint: str, path: Path) -> Answered:

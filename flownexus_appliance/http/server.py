@@ -112,10 +112,17 @@ class HttpServer:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """End streams, let requests finish for a moment, close."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """End streams, let requests finish for a moment, close; no socket is left afterwards."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        handlers = runner.server.connections if runner.server is not None else []
+        transports = [handler.transport for handler in handlers if handler.transport is not None]
+        await runner.cleanup()
+        # A TLS transport that was closed waits for the browser's goodbye, up to half a minute.
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 def build_app(parts: Parts) -> web.Application:

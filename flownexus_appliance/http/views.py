@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -31,14 +31,17 @@ YOUNG_S: Final = 3 * HOUR_S
 
 # Readings, On/Off and Dimmer.
 SENSED: Final = frozenset(SENSOR_RESOURCES) | {5850, 5851}
-# Names that say nothing without their object's.
+# Of those, the names that say nothing without their object's.
+GENERIC: Final = SENSED - {5705, 5800}
 # Shorter words for what every second card shows.
 SHORT: Final[Mapping[tuple[int, int], str]] = {
     (3, 7): "Supply voltage",
     (3, 9): "Battery",
     (4, 2): "Signal strength",
+    (6, 0): "Latitude",
+    (6, 1): "Longitude",
+    (6, 2): "Altitude",
 }
-GENERIC: Final = SENSED - {5705, 5800}
 # Numbers worth a chart of the first row although they are no sensor: battery, voltage, signal, place.
 VITAL: Final = {(3, 9): 2, (3, 7): 3, (4, 2): 4, (6, 0): 5, (6, 1): 6, (6, 2): 7}
 # Colours by what is measured; tokens.css gives them their values.
@@ -83,7 +86,7 @@ IDENTITY: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A value as it is shown. `kind` tells the browser how to write the next one: number, degrees,
-    labels, time or text; `hint` is the way back to the raw value."""
+    labels, time or text."""
 
     path: str
     name: str
@@ -146,7 +149,7 @@ class DevicePage:
     other_charts: tuple[Reading, ...]
     objects: tuple[ObjectView, ...]
     range: str
-    observed: int = field(default=0)
+    observed: int
 
 
 def device_url(endpoint: str) -> str:
@@ -270,7 +273,8 @@ def _telling(path: Path) -> bool:
 def _title(state: ResourceState, purpose: str, *, alone: bool) -> str:
     """What a value is called away from its object: Temperature, not Sensor Value."""
     if state.resource_id not in GENERIC:
-        return SHORT.get((state.object_id, state.resource_id), state.name)
+        full = state.name if state.object_id == 3 else f"{state.object_name}: {state.name}"
+        return SHORT.get((state.object_id, state.resource_id), full)
     name = state.object_name
     if state.resource_id in (5702, 5703, 5704):
         name = f"{name} {'XYZ'[state.resource_id - 5702]}"

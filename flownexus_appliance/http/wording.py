@@ -104,6 +104,7 @@ def number_text(value: float, *, degrees: bool = False) -> str:
     """A reading with as many digits as a person wants: 21.50, 1 013.3, 0.031; integers in full."""
     if isinstance(value, int):
         return _signed(_grouped(str(value)))
+    value += 0.0  # there is no minus zero for people
     size = abs(value)
     if size != 0 and not 0.001 <= size < 1e15:
         mantissa, _, exponent = f"{value:.2e}".partition("e")

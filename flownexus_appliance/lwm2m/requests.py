@@ -104,13 +104,9 @@ def read_object_list(payload: bytes) -> ObjectList:
     Raises PeerError("links_invalid").
     """
     links = parse_links(payload)
-    root_path = "/"
-    content_formats: tuple[int, ...] = ()
-    for link in links:
-        if _is_root(link):
-            root_path = link.target if link.target.startswith("/") else "/"
-            content_formats = _content_formats(link.attributes.get("ct"))
-            break
+    root = next(filter(_is_marked_root, links), None) or next(filter(_is_plain_root, links), None)
+    root_path = root.target if root is not None and root.target.startswith("/") else "/"
+    content_formats = () if root is None else _content_formats(root.attributes.get("ct"))
     versions: dict[int, str] = {}
     instances: dict[int, set[int]] = {}
     for link in links:
@@ -194,8 +190,13 @@ def _bad_binding(binding: str) -> PeerError:
     return PeerError("binding_invalid", f"not a binding: {clean(binding)}", "send b=U or b=UQ")
 
 
-def _is_root(link: Link) -> bool:
-    return link.attributes.get("rt") == "oma.lwm2m" or link.target == "/"
+def _is_marked_root(link: Link) -> bool:
+    # RFC 6690 3.1: a resource type attribute may hold several, divided by spaces.
+    return "oma.lwm2m" in (link.attributes.get("rt") or "").split()
+
+
+def _is_plain_root(link: Link) -> bool:
+    return link.target == "/"
 
 
 def _content_formats(text: str | None) -> tuple[int, ...]:

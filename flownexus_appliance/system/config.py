@@ -156,7 +156,7 @@ def parse_config(text: str, name: str = "configuration") -> Config:
     """Read a configuration from TOML text; raises UsageError("config_invalid")."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
         raise _invalid(name, [str(error)]) from error
     mistakes: list[str] = []
     sections: dict[str, Any] = {}

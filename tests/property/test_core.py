@@ -36,7 +36,9 @@ WINDOW_S = 20.0
 endpoints = st.sampled_from(ENDPOINTS)
 addresses = st.sampled_from(("192.0.2.1:5683", "192.0.2.2:5683", "[2001:db8::1]:5683"))
 lifetimes = st.sampled_from((1, 30, 300))
-paths = st.sampled_from(((Path.of(3, 0, 9),), (Path.of(3303, 0, 5700),), (Path.of(3, 0, 7), Path.of(3, 0, 9))))
+paths = st.sampled_from(
+    ((Path.of(3, 0, 9),), (Path.of(3303, 0, 5700),), (Path.of(3, 0, 7), Path.of(3, 0, 9)))
+)
 objects = st.sampled_from(({3: RegisteredObject("", (0,))}, {1: RegisteredObject("1.1", (0,))}))
 object_lists = st.builds(ObjectList, objects, st.sampled_from(("/", "/lwm2m")), st.just((112,)))
 requests = st.builds(

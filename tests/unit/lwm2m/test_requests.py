@@ -159,8 +159,13 @@ def test_an_update_is_refused_by_the_same_rules(query: list[str], payload: bytes
 
 
 def test_an_object_is_listed_once_however_often_it_is_named() -> None:
-    listed = read_object_list(b"</3303/1>,</3303>;ver=1.1,</3303/0>,</3303/1>,</3303/>,</3303/2/>")
-    assert listed.objects == {3303: RegisteredObject("1.1", (0, 1, 2))}
+    listed = read_object_list(b"</3303/16>,</3303>;ver=1.1,</3303/0>,</3303/16>,</3303/>,</3303/1/>")
+    assert listed.objects == {3303: RegisteredObject("1.1", (0, 1, 16))}
+
+
+def test_the_link_that_says_it_is_the_root_is_the_root() -> None:
+    listed = read_object_list(b'</>;ct=40,</a>;rt="x oma.lwm2m";ct=112,</b>;rt="oma.lwm2m",</a/3/0>,</4/0>')
+    assert (listed.root_path, listed.content_formats, set(listed.objects)) == ("/a", (112,), {3})
 
 
 def test_a_version_that_is_none_is_passed_over() -> None:

@@ -18,6 +18,7 @@ export function valueText(value, kind, labels, dataType) {
 /** A reading with as many digits as a person wants; `whole` for integers, shown in full. */
 export function numberText(value, degrees = false, whole = false) {
   if (whole) return signed(grouped(String(value)));
+  value += 0; // there is no minus zero for people
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e15)) {
     return signed(value.toExponential(2).replace("e+", "e"));

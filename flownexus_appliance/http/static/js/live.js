@@ -53,7 +53,7 @@ function flash(element) {
 /** Calls `task` soon, once for any number of calls, and not again before `pauseMs` have passed. */
 export function throttled(task, pauseMs) {
   let timer = 0;
-  let last = 0;
+  let last = -Infinity;
   return () => {
     if (timer) return;
     const wait = Math.max(50, last + pauseMs - performance.now());

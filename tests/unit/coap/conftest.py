@@ -1,0 +1,82 @@
+"""A real CoapServer on the loopback, whose fleet is the test itself."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+import pytest
+from aiocoap.numbers.constants import TransportTuning
+
+from flownexus_appliance.coap.server import CoapServer
+from flownexus_appliance.coap.udp import LOOPBACK
+from flownexus_appliance.errors import PeerError
+from flownexus_appliance.fleet.ports import Judge, Notification, Respond, Uplink
+from flownexus_appliance.lwm2m.effects import Reply
+from tests.peer import DEADLINE_S, DevicePeer, device
+
+Outcome = Reply | PeerError | None
+
+
+@dataclass(slots=True)
+class ScriptedUplinks:
+    """What the wire hands up, in order. With `outcomes` each request is answered at once by the next."""
+
+    requests: asyncio.Queue[tuple[Uplink, Respond]] = field(default_factory=asyncio.Queue)
+    notifications: asyncio.Queue[tuple[Notification, Judge]] = field(default_factory=asyncio.Queue)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def receive(self, uplink: Uplink, respond: Respond) -> None:
+        self.requests.put_nowait((uplink, respond))
+        if self.outcomes:
+            respond(self.outcomes.pop(0))
+
+    def notified(self, notification: Notification, judge: Judge) -> None:
+        self.notifications.put_nowait((notification, judge))
+
+    async def request(self) -> tuple[Uplink, Respond]:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.requests.get()
+
+    async def notification(self) -> tuple[Notification, Judge]:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.notifications.get()
+
+
+@pytest.fixture
+def uplinks() -> ScriptedUplinks:
+    return ScriptedUplinks()
+
+
+@pytest.fixture
+async def server(uplinks: ScriptedUplinks, caplog: pytest.LogCaptureFixture) -> AsyncIterator[CoapServer]:
+    """A started server; nothing may have gone wrong inside it, by its own word or aiocoap's."""
+    started = CoapServer(0, LOOPBACK, uplinks)
+    await started.start()
+    yield started
+    await started.stop()
+    assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING] == []
+
+
+@pytest.fixture
+def peer(server: CoapServer) -> Iterator[DevicePeer]:
+    with device(server.port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def other_peer(server: CoapServer) -> Iterator[DevicePeer]:
+    """A device at another address."""
+    with device(server.port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retransmissions within milliseconds: RFC 7252's parameters, a hundredth of them."""
+    monkeypatch.setattr(TransportTuning, "ACK_TIMEOUT", 0.02)
+    monkeypatch.setattr(TransportTuning, "MAX_RETRANSMIT", 2)
+
+
+ELSEWHERE = (ip_network("192.0.2.0/24"),)

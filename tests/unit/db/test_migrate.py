@@ -1,0 +1,211 @@
+"""Opening the file: made from nothing, brought up to date, or left alone and refused."""
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flownexus_appliance.db import migrate
+from flownexus_appliance.db.migrate import APPLICATION_ID, StoreError, open_database, schema_files
+
+RELEASED = Path(__file__).parents[2] / "vectors" / "schema"
+STEPS = schema_files()
+NEWEST = STEPS[-1][0]
+NAME = "flownexus.db"
+
+
+def schema(connection: sqlite3.Connection) -> str:
+    """The schema as a script, without the comments and line breaks of its source."""
+    statements = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type = 'index', name"
+    )
+    return "".join(re.sub(r"\s+", " ", re.sub(r"--.*", "", sql)) + ";\n" for (sql,) in statements)
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return value
+
+
+def make(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(StoreError) as caught:
+        open_database(path)
+    assert path.name in caught.value.message
+    assert caught.value.hint
+    return caught.value.code
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / NAME
+
+
+@pytest.fixture
+def ours(path: Path) -> Path:
+    """A database of this program with an endpoint in it."""
+    with closing(open_database(path)) as connection:
+        connection.execute(
+            "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (1, 'a', 1, 2)"
+        )
+    return path
+
+
+# From nothing
+
+
+def test_a_database_is_made_with_its_folder(path: Path) -> None:
+    with closing(open_database(path)) as connection:
+        assert pragma(connection, "user_version") == NEWEST
+        assert pragma(connection, "application_id") == APPLICATION_ID
+        assert pragma(connection, "journal_mode") == "wal"
+        assert pragma(connection, "synchronous") == 2  # FULL
+        assert pragma(connection, "foreign_keys") == 1
+        assert pragma(connection, "integrity_check") == "ok"
+    assert [entry.name for entry in path.parent.iterdir()] == [NAME]
+    assert path.parent.stat().st_mode & 0o007 == 0
+
+
+def test_an_empty_file_is_nothing_too(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    with closing(open_database(path)) as connection:
+        assert pragma(connection, "user_version") == NEWEST
+
+
+def test_every_table_is_strict(path: Path) -> None:
+    with closing(open_database(path)) as connection:
+        loose = connection.execute("SELECT name FROM pragma_table_list WHERE NOT strict").fetchall()
+    assert {name for (name,) in loose} <= {"sqlite_schema", "sqlite_temp_schema"}
+
+
+def test_steps_are_numbered_without_a_gap() -> None:
+    assert [number for number, _ in STEPS] == list(range(1, NEWEST + 1))
+
+
+# What was released stays as it was
+
+
+def test_every_released_schema_is_kept() -> None:
+    kept = sorted(int(entry.stem) for entry in RELEASED.glob("*.sql"))
+    assert kept == [number for number, _ in STEPS]
+
+
+@pytest.mark.parametrize("number", [number for number, _ in STEPS])
+def test_a_released_schema_never_changes(number: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "schema_files", lambda: STEPS[:number])
+    with closing(open_database(path)) as connection:
+        assert schema(connection) == (RELEASED / f"{number:04}.sql").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", [number for number, _ in STEPS])
+def test_every_released_schema_migrates_to_the_newest(number: int, path: Path) -> None:
+    path.parent.mkdir()
+    released = (RELEASED / f"{number:04}.sql").read_text(encoding="utf-8")
+    make(path, f"{released} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};")
+    with closing(open_database(path)) as connection:
+        assert schema(connection) == (RELEASED / f"{NEWEST:04}.sql").read_text(encoding="utf-8")
+        assert pragma(connection, "user_version") == NEWEST
+
+
+# From an older one
+
+LABELS = "ALTER TABLE endpoint ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey';"
+BROKEN = "CREATE TABLE half (id INTEGER) STRICT; INSERT INTO nosuch VALUES (1);"
+
+
+def test_a_copy_is_made_before_anything_is_changed(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "schema_files", lambda: [*STEPS, (NEWEST + 1, LABELS)])
+    with closing(open_database(ours)) as connection:
+        assert pragma(connection, "user_version") == NEWEST + 1
+        assert connection.execute("SELECT name, colour FROM endpoint").fetchall() == [("a", "grey")]
+    with closing(sqlite3.connect(ours.with_name(f"{NAME}.schema-{NEWEST}"))) as copy:
+        assert pragma(copy, "user_version") == NEWEST
+        assert pragma(copy, "application_id") == APPLICATION_ID
+        assert pragma(copy, "integrity_check") == "ok"
+        assert copy.execute("SELECT * FROM endpoint").fetchall() == [(1, "a", "", 1, 2)]
+        assert schema(copy) == (RELEASED / f"{NEWEST:04}.sql").read_text(encoding="utf-8")
+
+
+def test_a_copy_left_by_an_earlier_attempt_is_replaced(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = ours.with_name(f"{NAME}.schema-{NEWEST}")
+    make(copy, "CREATE TABLE endpoint (old TEXT); INSERT INTO endpoint VALUES ('stale');")
+    monkeypatch.setattr(migrate, "schema_files", lambda: [*STEPS, (NEWEST + 1, LABELS)])
+    open_database(ours).close()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT name FROM endpoint").fetchall() == [("a",)]
+
+
+def test_a_database_that_is_up_to_date_is_not_copied(ours: Path) -> None:
+    open_database(ours).close()
+    assert [entry.name for entry in ours.parent.iterdir()] == [NAME]
+
+
+def test_a_step_that_fails_leaves_the_step_before(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [*STEPS, (NEWEST + 1, LABELS), (NEWEST + 2, BROKEN)]
+    monkeypatch.setattr(migrate, "schema_files", lambda: steps)
+    assert refused(ours) == "database_unreadable"
+    with closing(sqlite3.connect(ours)) as connection:
+        assert pragma(connection, "user_version") == NEWEST + 1
+        assert "half" not in schema(connection)
+        assert connection.execute("SELECT colour FROM endpoint").fetchall() == [("grey",)]
+    monkeypatch.setattr(migrate, "schema_files", lambda: [*steps[:-1], (NEWEST + 2, "DROP TABLE setting;")])
+    with closing(open_database(ours)) as connection:
+        assert pragma(connection, "user_version") == NEWEST + 2
+
+
+# What is not ours, or not yet
+
+
+def test_a_newer_database_is_refused_and_left_as_it_was(ours: Path) -> None:
+    make(ours, f"PRAGMA user_version = {NEWEST + 1};")
+    before = ours.read_bytes()
+    assert refused(ours) == "database_newer"
+    assert ours.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE cat (name TEXT);",
+        "CREATE TABLE cat (name TEXT); PRAGMA application_id = 1;",
+        "PRAGMA application_id = 1;",
+        f"CREATE TABLE cat (name TEXT); PRAGMA user_version = {NEWEST};",
+        f"PRAGMA user_version = {NEWEST};",
+        "PRAGMA user_version = 99;",
+    ],
+)
+def test_a_foreign_database_is_refused_and_left_as_it_was(script: str, path: Path) -> None:
+    path.parent.mkdir()
+    make(path, script)
+    before = path.read_bytes()
+    assert refused(path) == "database_foreign"
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [NAME]
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"Dear diary, " * 1000)
+    assert refused(path) == "database_unreadable"
+    assert path.read_bytes() == b"Dear diary, " * 1000
+
+
+def test_a_damaged_database_is_refused(ours: Path) -> None:
+    whole = ours.read_bytes()
+    ours.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+    assert refused(ours) == "database_unreadable"
+
+
+def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / NAME
+    folder.mkdir()
+    assert refused(folder) == "database_unreadable"
+    (tmp_path / "file").touch()
+    assert refused(tmp_path / "file" / NAME) == "database_unreadable"

@@ -1,0 +1,308 @@
+"""A Fleet on a real store, whose wire and whose clock are the test's."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path as FilePath
+
+import pytest
+
+from flownexus_appliance.db import writer as writer_module
+from flownexus_appliance.db.store import Store
+from flownexus_appliance.errors import PeerError
+from flownexus_appliance.events import EventBus
+from flownexus_appliance.fleet import fleet as fleet_module
+from flownexus_appliance.fleet.fleet import Fleet, FleetOptions
+from flownexus_appliance.fleet.ports import (
+    Action,
+    DeviceSilent,
+    Downlink,
+    DownlinkReply,
+    Method,
+    Notification,
+    Uplink,
+    Verdict,
+)
+from flownexus_appliance.fleet.telemetry import describe
+from flownexus_appliance.lwm2m import codecs
+from flownexus_appliance.lwm2m.content_formats import ContentFormat
+from flownexus_appliance.lwm2m.effects import Reply
+from flownexus_appliance.lwm2m.links import Link, format_links
+from flownexus_appliance.lwm2m.paths import Path
+from flownexus_appliance.lwm2m.values import Record, Value, natural_type
+from tests.box import Rows, Told, models
+from tests.conftest import FakeClock
+from tests.peer import DEADLINE_S
+
+HOME = "192.0.2.1:5683"
+ELSEWHERE = "192.0.2.2:40000"
+CBOR = ContentFormat.SENML_CBOR
+LINKS = b"</1/0>,</3/0>,</3303/0>"
+Outcome = Reply | PeerError | None
+
+
+def silent() -> DeviceSilent:
+    return DeviceSilent("device_unanswered", "it did not answer", "wait")
+
+
+def senml(values: Mapping[str, Value], base: str = "/", content_format: int = CBOR) -> bytes:
+    """Values by path as a device sends them."""
+    records = [Record(Path.parse(path), value, natural_type(value)) for path, value in values.items()]
+    return codecs.encode(content_format, records, base=Path.parse(base))
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that waits for the test's answer."""
+
+    address: str
+    downlink: Downlink
+    answered: "asyncio.Future[DownlinkReply]"
+
+    @property
+    def what(self) -> str:
+        """ "observe /3/0/9"."""
+        down = self.downlink
+        names = {Method.PUT: "write", Method.POST: "execute"}
+        name = names.get(down.method, "read")
+        if down.observe == 0:
+            name = "observe"
+        elif down.accept == ContentFormat.LINK:
+            name = "discover"
+        elif down.method is Method.PUT and down.query:
+            name = "write_attributes"
+        return f"{name} {down.path}"
+
+    def answer(
+        self, code: str, payload: bytes = b"", content_format: int | None = CBOR, observe: int | None = None
+    ) -> None:
+        self.answered.set_result(DownlinkReply(code, content_format if payload else None, payload, observe))
+
+    def fail(self, error: Exception) -> None:
+        self.answered.set_exception(error)
+
+    def value(self, values: Mapping[str, Value], observe: int | None = None) -> None:
+        """2.05 with these values."""
+        base = "/" + "/".join(map(str, self.downlink.path))
+        self.answer("2.05", senml(values, base), CBOR, observe)
+
+
+Answer = Callable[[Asked], None]
+
+
+@dataclass(slots=True)
+class ScriptedWire:
+    """Hands every request to `plays` of its address; without one it waits in `waiting` for the test."""
+
+    waiting: "asyncio.Queue[Asked]" = field(default_factory=asyncio.Queue)
+    plays: dict[str, Answer] = field(default_factory=dict)
+    log: list[Asked] = field(default_factory=list)
+    under_way: dict[str, int] = field(default_factory=dict)
+    most_at_once: int = 0
+    most_a_device: int = 0
+
+    async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
+        asked = Asked(address, downlink, asyncio.get_running_loop().create_future())
+        self.log.append(asked)
+        self.under_way[address] = self.under_way.get(address, 0) + 1
+        self.most_a_device = max(self.most_a_device, self.under_way[address])
+        self.most_at_once = max(self.most_at_once, sum(self.under_way.values()))
+        play = self.plays.get(address)
+        if play is None:
+            self.waiting.put_nowait(asked)
+        else:
+            asyncio.get_running_loop().call_soon(play, asked)
+        try:
+            return await asked.answered
+        finally:
+            self.under_way[address] -= 1
+
+    async def asked(self) -> Asked:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.waiting.get()
+
+    @property
+    def steps(self) -> list[str]:
+        return [asked.what for asked in self.log]
+
+
+def plays_a_thermometer(asked: Asked) -> None:
+    """A device with /3/0 and /3303/0 that takes everything asked of it."""
+    down = asked.downlink
+    if asked.what == "discover /3":
+        links = [Link(f"/3/0/{number}") for number in (0, 9, 13)]
+        asked.answer("2.05", format_links([Link("/3"), Link("/3/0"), *links]), ContentFormat.LINK)
+    elif down.path == Path.parse("/3/0"):
+        asked.value({"/3/0/0": "ACME", "/3/0/13": 1_800_000_000})
+    elif down.path == Path.parse("/3303/0/5701"):
+        asked.value({"/3303/0/5701": "Cel"})
+    elif down.method is Method.GET:
+        asked.value({str(down.path): 21.5}, observe=1 if down.observe == 0 else None)
+    else:
+        asked.answer("2.04")
+
+
+@dataclass(slots=True)
+class House:
+    """A running fleet and all that is around it."""
+
+    fleet: Fleet
+    store: Store
+    wire: ScriptedWire
+    told: Told
+    rows: Rows
+    clock: FakeClock
+    path: FilePath
+    sent: int = 0
+
+    # What a device does
+
+    def ask(self, uplink: Uplink) -> "asyncio.Future[Outcome]":
+        """Give the fleet a request; the future is how it is answered."""
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.fleet.uplinks.receive(uplink, answered.set_result)
+        return answered
+
+    async def outcome(self, uplink: Uplink) -> Outcome:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.ask(uplink)
+
+    def uplink(self, action: Action, address: str = HOME, **more: object) -> Uplink:
+        self.sent += 1
+        token = self.sent.to_bytes(2, "big")
+        return replace(Uplink(action, address, self.sent, token), **more)  # type: ignore[arg-type]
+
+    def register_request(
+        self,
+        endpoint: str = "one",
+        address: str = HOME,
+        links: bytes = LINKS,
+        version: str = "1.1",
+        lifetime_s: int = 300,
+        *more: str,
+    ) -> Uplink:
+        query = (f"lwm2m={version}", f"ep={endpoint}", f"lt={lifetime_s}", *more)
+        return self.uplink(Action.REGISTER, address, query=query, content_format=40, payload=links)
+
+    async def register(self, *arguments: object, **named: object) -> str:
+        """Register well; the registration's id."""
+        reply = await self.outcome(self.register_request(*arguments, **named))  # type: ignore[arg-type]
+        assert isinstance(reply, Reply), reply
+        assert reply.location[0] == "rd"
+        return reply.location[1]
+
+    async def update(self, registration_id: str, address: str = HOME, *query: str) -> Outcome:
+        return await self.outcome(
+            self.uplink(Action.UPDATE, address, registration_id=registration_id, query=query)
+        )
+
+    async def deregister(self, registration_id: str, address: str = HOME) -> Outcome:
+        return await self.outcome(self.uplink(Action.DEREGISTER, address, registration_id=registration_id))
+
+    def send_request(self, values: Mapping[str, Value], address: str = HOME) -> Uplink:
+        return self.uplink(Action.SEND, address, content_format=CBOR, payload=senml(values))
+
+    def notify(self, notification: Notification) -> "asyncio.Future[Verdict]":
+        judged: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.fleet.uplinks.notified(notification, judged.set_result)
+        return judged
+
+    async def verdict(self, notification: Notification) -> Verdict:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.notify(notification)
+
+    # What the test waits for
+
+    async def onboarded(self) -> None:
+        """Until nobody is being onboarded."""
+        await until(lambda: self.fleet.onboarding() == 0)
+
+    def token(self, path: str, endpoint: str = "one") -> bytes:
+        return self.rows.observations(endpoint)[path]
+
+    # The disk
+
+    @contextmanager
+    def disk_held(self) -> Iterator[None]:
+        """Another program holds the file's write lock: commits wait."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def disk_fails(self, *changes: str) -> Iterator[None]:
+        """The disk does not take these changes, such as "INSERT ON registration"."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            for number, change in enumerate(changes):
+                connection.execute(
+                    f"CREATE TRIGGER broken_{number} BEFORE {change}"
+                    " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+                )
+            yield
+            for number in range(len(changes)):
+                connection.execute(f"DROP TRIGGER broken_{number}")
+
+    async def healed(self) -> None:
+        """Until the store takes writes again."""
+
+        def takes() -> bool:
+            try:
+                self.store.writer.gather()
+            except Exception:
+                return False
+            return True
+
+        await until(takes)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Until something holds of which nobody is told; looks every few milliseconds, fails at the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.002)
+
+
+StartHouse = Callable[..., Awaitable[House]]
+
+
+@asynccontextmanager
+async def a_house(
+    path: FilePath, clock: FakeClock, options: FleetOptions | None = None
+) -> AsyncIterator[House]:
+    bus = EventBus()
+    store = Store(path, partial(describe, models()))
+    kept = await store.start()
+    try:
+        fleet = Fleet(store, bus, models(), options or FleetOptions(), clock)
+        wire = ScriptedWire()
+        fleet.start(kept, wire)
+        try:
+            yield House(fleet, store, wire, Told(bus), Rows(path), clock, path)
+        finally:
+            await fleet.stop()
+    finally:
+        await store.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet looks at its clock, and the store at a failed disk, every few milliseconds."""
+    monkeypatch.setattr(fleet_module, "TICK_S", 0.005)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.02)
+
+
+@pytest.fixture
+async def house(tmp_path: FilePath, clock: FakeClock) -> AsyncIterator[House]:
+    async with a_house(tmp_path / "fleet.db", clock) as started:
+        yield started
+
+
+@pytest.fixture
+async def quiet_house(tmp_path: FilePath, clock: FakeClock) -> AsyncIterator[House]:
+    """A fleet that watches nothing: a registered device is asked at most about itself."""
+    async with a_house(tmp_path / "fleet.db", clock, FleetOptions(watch_list=())) as started:
+        yield started

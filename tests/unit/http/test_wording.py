@@ -1,0 +1,76 @@
+"""How values and times are written for people; the browser's own half is held against this one."""
+
+import pytest
+
+from flownexus_appliance.http import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (21.5, "21.50"),
+        (0.0, "0.00"),
+        (-5.25, "\u22125.25"),
+        (0.0314, "0.031"),
+        (0.000123, "1.23e-4"),
+        (1013.25, "1013.2"),
+        (101325.0, "101\u202f325"),
+        (1e18, "1.00e18"),
+        (-1234567.5, "\u22121\u202f234\u202f568"),
+        (float(2**53), "9.01e15"),
+        (87, "87"),
+        (8640, "8640"),
+        (86400, "86\u202f400"),
+        (-86400, "\u221286\u202f400"),
+        (2**64 - 1, "18\u202f446\u202f744\u202f073\u202f709\u202f551\u202f615"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert wording.number_text(value) == text
+
+
+def test_degrees_keep_the_metre() -> None:
+    assert wording.number_text(52.520008, degrees=True) == "52.52001"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (86_400, "24 h"), (172_800, "2 d")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert wording.duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "text"),
+    [(-90_000, "just now"), (1999, "just now"), (12_000, "12 s ago"), (7_200_000, "2 h ago")],
+)
+def test_ages(age_ms: int, text: str) -> None:
+    assert wording.ago_text(1_000_000_000, 1_000_000_000 + age_ms) == text
+
+
+def test_a_moment_no_calendar_has_is_shown_as_it_is() -> None:
+    assert wording.moment_text(2**62) == f"{2**62} ms"
+
+
+@pytest.mark.parametrize(
+    ("object_id", "resource_id", "data_type", "key", "text"),
+    [
+        (3342, 5500, "boolean", "true", "On"),
+        (1, 6, "boolean", "false", "No"),
+        (5, 3, "integer", "2", "Downloaded"),
+    ],
+)
+def test_labels(object_id: int, resource_id: int, data_type: str, key: str, text: str) -> None:
+    labels = wording.labels_of(object_id, resource_id, data_type)
+    assert labels is not None
+    assert labels[key] == text
+
+
+def test_a_number_that_means_itself_has_no_labels() -> None:
+    assert wording.labels_of(3303, 5700, "float") is None
+
+
+@pytest.mark.parametrize(("units", "text"), [("Cel", "°C"), ("cel", "°C"), ("%RH", "% RH"), ("bogo", "bogo")])
+def test_units(units: str, text: str) -> None:
+    assert wording.unit_text(units) == text

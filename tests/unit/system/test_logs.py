@@ -1,0 +1,145 @@
+"""Log lines: one a record, fields after the message, and no peer writes a line of its own."""
+
+import io
+import logging
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from flownexus_appliance.errors import PeerError
+from flownexus_appliance.system import logs
+from flownexus_appliance.system.logs import ConsoleFormatter, JournalConsoleFormatter, journal_fields
+
+EVIL = "sim\n12:00:00 error intruder\r\x1b[2J\u2028<0>panic\0"
+
+
+def record(message: str = "registered", level: int = logging.INFO, **extra: object) -> logging.LogRecord:
+    made = logging.getLogger("test").makeRecord("test", level, "f.py", 1, message, (), None)
+    made.__dict__.update(extra)
+    return made
+
+
+def raised() -> logging.LogRecord:
+    made = record("failed", logging.ERROR)
+    try:
+        raise PeerError("payload_invalid", EVIL)
+    except PeerError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, given back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    chatty = {
+        name: logging.getLogger(name).level for name in ("aiocoap", "aiosqlite", "aiohttp.access", "asyncio")
+    }
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in chatty.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def test_a_console_line() -> None:
+    line = ConsoleFormatter().format(record(ENDPOINT="sim-0001", PEER="127.0.0.1:40000", other="unseen"))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d info registered endpoint=sim-0001 peer=127\.0\.0\.1:40000", line)
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.DEBUG, 7),
+        (logging.INFO, 6),
+        (logging.WARNING, 4),
+        (logging.ERROR, 3),
+        (logging.CRITICAL, 2),
+        (35, 6),
+    ],
+)
+def test_a_line_for_the_journal_has_its_priority(level: int, priority: int) -> None:
+    line = JournalConsoleFormatter().format(record(level=level, DURATION_MS=5))
+    assert line == f"<{priority}>registered duration_ms=5"
+
+
+def test_fields_are_the_extras_in_capitals() -> None:
+    made = record(ENDPOINT="a", COAP_CODE="2.05", ROWS=3, lower="x", Mixed="x")
+    assert list(journal_fields(made)) == [("ENDPOINT", "a"), ("COAP_CODE", "2.05"), ("ROWS", "3")]
+
+
+def test_what_a_peer_says_stays_in_its_field() -> None:
+    for made in (
+        record(ENDPOINT=EVIL),
+        record(f"library says {EVIL}"),
+        record(ENDPOINT=PeerError("x", EVIL)),
+    ):
+        for formatter in (ConsoleFormatter(), JournalConsoleFormatter()):
+            line = formatter.format(made)
+            assert line.isprintable()
+            assert "intruder" in line
+
+
+def test_what_a_peer_says_is_cut_short() -> None:
+    ((_, value),) = journal_fields(record(ENDPOINT="x" * 100_000))
+    assert len(value) <= 120
+    assert len(ConsoleFormatter().format(record("y" * 100_000))) < 3000
+
+
+def test_a_traceback_is_told_apart_from_records() -> None:
+    first, *others = ConsoleFormatter().format(raised()).split("\n")
+    assert first.endswith("error failed")
+    assert others[0] == "  Traceback (most recent call last):"
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    assert any("intruder" in line for line in others)
+
+
+def test_in_the_journal_every_line_has_the_priority() -> None:
+    lines = JournalConsoleFormatter().format(raised()).split("\n")
+    assert len(lines) > 3
+    assert all(line.startswith("<3>") and line.isprintable() for line in lines)
+
+
+def test_an_exception_of_many_pages_is_cut_by_line() -> None:
+    made = record()
+    try:
+        raise ValueError("z" * 100_000)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    assert len(ConsoleFormatter().format(made)) < 5000
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_everything_goes_to_standard_error(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, journal: bool
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    if journal:
+        monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    else:
+        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    logs.set_up("info")
+    logging.getLogger("flownexus_appliance.fleet").info("registered", extra={"ENDPOINT": "a"})
+    logging.getLogger("flownexus_appliance.fleet").debug("not this")
+    logging.getLogger("aiocoap.something").info("nor this")
+    logging.getLogger("asyncio").warning("but this")
+    lines = written.getvalue().splitlines()
+    assert [line.partition("registered")[1:] for line in lines[:1]] == [("registered", " endpoint=a")]
+    assert lines[0].startswith("<6>") == journal
+    assert len(lines) == 2
+    assert lines[1].endswith("but this")
+
+
+def test_setting_up_twice_writes_once(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.set_up("debug")
+    logs.set_up("warning")
+    assert len(root.handlers) == 1
+    logging.getLogger("test").info("unheard")
+    logging.getLogger("test").warning("heard")
+    assert written.getvalue().count("\n") == 1
