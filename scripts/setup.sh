@@ -2,7 +2,7 @@
 # Finds out what this checkout lacks and installs it; says nothing when nothing is missing.
 #
 #   scripts/setup.sh run     what the daemon needs: Python, .venv with the runtime lock, uPlot
-#   scripts/setup.sh test    that and the test and check tools
+#   scripts/setup.sh test    that, the test and check tools, and Chromium for the browser tests
 #   scripts/setup.sh bench   what the daemon needs, and the peers it is measured against
 #   scripts/setup.sh ci      test, and what else CI calls: make, and Java and Maven for Leshan's client
 #
@@ -104,7 +104,8 @@ apt_install() {
         fresh=yes
     fi
     case " $* " in
-        *" npm "*) say "apt-get install $* (about 1 min: npm comes in some 400 small packages)" ;;
+        # npm comes in some 400 small packages, Chromium is large.
+        *" npm "* | *" chromium "*) say "apt-get install $* (about 2 min)" ;;
         *) say "apt-get install $* (about 30 s)" ;;
     esac
     apt_get install --no-install-recommends "$@" | apt_progress
@@ -209,6 +210,10 @@ all_there() {
 missing_packages() {
     venv_usable || find_python || echo python3 python3-venv
     uplot_installed || npm --version >/dev/null 2>&1 || echo npm ca-certificates
+    case $1 in
+        # The browser tests drive it; its sandbox and dbus service are not needed for that.
+        test | ci) command -v chromium >/dev/null || echo chromium ;;
+    esac
     if [ "$1" = ci ]; then
         command -v make >/dev/null || echo make
         command -v javac >/dev/null || echo default-jdk-headless
