@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flownexus_appliance.lwm2m.core import Moment
+
+# How long an example takes says more of the machine, which others share, than of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 # What ends by itself may take this long; nothing waits for it in a test that is clean.
 PATIENCE_S: Final = 2.0

@@ -7,7 +7,7 @@ message or by a deadline, and silence is shown by a probe that is answered first
 import asyncio
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,8 @@ ETAG = 4
 
 LINKS, TLV, SENML_JSON, SENML_CBOR = 40, 11542, 110, 112
 
-DEADLINE_S = 1.0
+DEADLINE_S = 10.0
+POLL_S = 0.002
 Options = tuple[tuple[int, bytes], ...]
 
 
@@ -191,9 +192,10 @@ REGISTER_LINKS = b"</>;ct=112,</1/0>,</3/0>,</3303/0>"
 
 @dataclass(slots=True)
 class DevicePeer:
-    """A device's UDP socket, connected to the server's port."""
+    """A device's UDP socket, and the address it knows the server by. Nothing else may answer it."""
 
     sock: socket.socket
+    server: tuple[str, int]
     mids: Iterator[int] = field(default_factory=lambda: itertools.count(0x1000))
 
     @property
@@ -203,7 +205,7 @@ class DevicePeer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, frame: Frame | bytes) -> None:
-        self.sock.send(frame if isinstance(frame, bytes) else frame.encode())
+        self.sock.sendto(frame if isinstance(frame, bytes) else frame.encode(), self.server)
 
     def request(
         self,
@@ -232,7 +234,13 @@ class DevicePeer:
     async def datagram(self) -> bytes:
         """The next datagram; fails after DEADLINE_S."""
         async with asyncio.timeout(DEADLINE_S):
-            return await asyncio.get_running_loop().sock_recv(self.sock, 65_536)
+            return await self.next_datagram()
+
+    async def next_datagram(self) -> bytes:
+        """The next datagram, however long it takes."""
+        data, source = await asyncio.get_running_loop().sock_recvfrom(self.sock, 65_536)
+        assert source[:2] == self.server
+        return data
 
     async def receive(self) -> Frame:
         return Frame.decode(await self.datagram())
@@ -291,13 +299,18 @@ class DevicePeer:
         assert frame == Frame(RST, EMPTY, ping.mid), f"not silent: {frame}"
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Until something holds of which nobody is told; looks every few milliseconds, fails at the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=POLL_S)
+
+
 @contextmanager
 def device(port: int, host: str = "127.0.0.1", source: str = "") -> Iterator[DevicePeer]:
     """A device at a port of its own, at `source` if given, that speaks to the server at `port`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
-        if source:
-            sock.bind((source, 0))
-        sock.connect((host, port))
-        yield DevicePeer(sock)
+        sock.bind((source or ("::1" if ":" in host else "127.0.0.1"), 0))
+        yield DevicePeer(sock, (host, port))

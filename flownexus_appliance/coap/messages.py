@@ -10,8 +10,8 @@ version). What it changes, and why:
 - A notification is acknowledged when it is on disk. aiocoap acknowledges on receipt.
 - A duplicate is a datagram that is the same to the last bit; a few answers are kept per peer. aiocoap
   keeps every request for 247 s by message id alone, which costs 1 kB each and mistakes a simulated
-  device that starts anew for its own retransmission. A repeated Register is always handled: the core
-  is idempotent there.
+  device that starts anew for its own retransmission. A Register is always handled, and ends what is
+  kept of its peer: the core is idempotent there.
 - Observations are found by token in the fleet's table; aiocoap would keep several objects each.
 - A request of ours is a future, no task; a reset is an answer like others and not worth a warning.
 - Requests carry random tokens, or the one given: Zephyr finds the blocks of a Block1 transfer by it.
@@ -63,6 +63,7 @@ class _Question:
     def add_exception(self, error: Any) -> None:
         if not self.response.done():
             self.response.set_exception(error)
+            self.response.exception()  # who is cancelled in the same moment never looks at it
 
 
 class DeviceTokens(TokenManager):  # type: ignore[misc]
@@ -153,8 +154,10 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         peer: Peer = request.remote
         if digest in peer.pending:
             return  # the answer is still to come
+        if _is_register(request):
+            peer.replies.clear()  # maybe it starts anew, and repeats what follows as well
         known = peer.replies.pop(digest, None)
-        if known is not None and self.loop.time() < known[1] and not _is_register(request):
+        if known is not None and self.loop.time() < known[1]:
             peer.replies[digest] = known
             self.message_interface.send_bytes(known[0], peer)
             return

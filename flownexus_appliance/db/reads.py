@@ -125,7 +125,7 @@ class Reader:
         self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
 
     async def start(self) -> None:
-        address = f"{self._path.absolute().as_uri()}?mode=ro"
+        address = f"{self._path.as_uri()}?mode=ro"
         try:
             for _ in range(CONNECTIONS):
                 connection = await aiosqlite.connect(address, uri=True)

@@ -45,7 +45,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v1/endpoints/{endpoint}/resources/{path:.+}", list_resources),
         *api_series.routes(),
         *api_operations.routes(),
-        web.get("/api/v1/stream", stream),
+        web.get("/api/v1/stream", stream, allow_head=False),  # it would never end
         web.get("/healthz", health),
     ]
 

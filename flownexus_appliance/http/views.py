@@ -86,7 +86,7 @@ IDENTITY: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A value as it is shown. `kind` tells the browser how to write the next one: number, degrees,
-    labels, time or text."""
+    labels, time or text; `moment_ms` is the value itself where it is a time."""
 
     path: str
     name: str
@@ -97,6 +97,7 @@ class Reading:
     labels: Mapping[str, str] | None
     hue: str
     time_ms: int
+    moment_ms: int | None
     operations: str
     observed: bool
     plotted: bool
@@ -237,6 +238,7 @@ def _reading(state: ResourceState, name: str, title: str) -> Reading:
         labels=labels,
         hue=HUES.get(state.object_id, "plain"),
         time_ms=state.time_ms,
+        moment_ms=state.value * 1000 if kind == "time" and isinstance(state.value, int) else None,
         operations=state.operations,
         observed=state.observed,
         plotted=numeric,

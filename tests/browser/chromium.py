@@ -181,6 +181,15 @@ class Page:
         self._loaded.clear()
         answer = await self.call("Page.navigate", url=url)
         assert not answer.get("errorText"), answer
+        await self._wait_for_load()
+
+    async def follow(self, selector: str) -> None:
+        """Click on a link and wait until its page has loaded."""
+        self._loaded.clear()
+        await self.click(selector)
+        await self._wait_for_load()
+
+    async def _wait_for_load(self) -> None:
         async with asyncio.timeout(PATIENCE_MS / 1000):
             await self._loaded.wait()
 

@@ -4,11 +4,13 @@ Needs Debian's package `chromium` (it brings all it needs; no driver, no font pa
 missing the tests fail and say so.
 """
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path as FilePath
+from typing import Final
 from urllib.parse import quote
 
 import pytest
@@ -25,6 +27,8 @@ from flownexus_appliance.lwm2m.values import Record
 from tests.unit.http.house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
 
 from .chromium import Chromium, connected, running_chromium
+
+GOODBYE_S: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -93,6 +97,7 @@ def today(records: tuple[Record, ...], shift_ms: int) -> tuple[Record, ...]:
 
 @pytest.fixture
 async def house(tmp_path: FilePath, options: HttpOptions, models: ModelSet) -> AsyncIterator[House]:
+    before = asyncio.all_tasks()
     shift_ms = wall_clock_ms() - NOW_MS
     database = tmp_path / "flownexus.db"
     devices = {
@@ -116,6 +121,9 @@ async def house(tmp_path: FilePath, options: HttpOptions, models: ModelSet) -> A
     yield House(server, options, reader, fleet, bus, database, models)
     await server.stop()
     await reader.stop()
+    # A connection that the browser was just opening ends when its page is gone, in the browser's time.
+    if opening := asyncio.all_tasks() - before - {asyncio.current_task()}:
+        await asyncio.wait(opening, timeout=GOODBYE_S)
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ async def test_a_page_survives_a_restart_of_the_daemon(chromium: Chromium, house
 async def test_a_card_leads_to_its_device_whatever_its_name(chromium: Chromium, house: House) -> None:
     async with chromium.page() as page:
         await page.open(f"{house.url}/?q=kitchen")
-        await page.click(".device h2 a")
+        await page.follow(".device h2 a")
         await page.until_text("h1", STRANGE)
         await page.until_text("#live", "Live")
         house.tell(STRANGE, "/3303/0/5700", 3.25)

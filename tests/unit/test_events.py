@@ -49,11 +49,13 @@ async def test_a_subscriber_that_comes_back_is_told_what_it_missed() -> None:
 
 async def test_a_waiting_subscriber_is_woken() -> None:
     bus = EventBus()
-    waiting = asyncio.create_task(bus.subscribe().next_batch(10))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    bus.publish("x", {})
-    assert numbers(await waiting) == [1]
+    subscription = bus.subscribe()
+    for number in (1, 2, 3):
+        waiting = asyncio.create_task(subscription.next_batch(10))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        bus.publish("x", {})
+        assert numbers(await waiting) == [number]
 
 
 async def test_every_subscriber_hears_everything_until_it_leaves() -> None:

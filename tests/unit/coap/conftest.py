@@ -56,7 +56,9 @@ async def server(uplinks: ScriptedUplinks, caplog: pytest.LogCaptureFixture) -> 
     await started.start()
     yield started
     await started.stop()
-    assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING] == []
+    # asyncio's own are left out: in debug mode it tells of every slow step of a busy machine.
+    complaints = [r for r in caplog.get_records("call") if r.levelno >= logging.WARNING]
+    assert [r.getMessage() for r in complaints if r.name != "asyncio"] == []
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.errors import PeerError
 from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method, Verdict
+from flownexus_appliance.lwm2m.effects import Reply, Success
 from flownexus_appliance.lwm2m.paths import Path
 from tests.peer import (
     ACCEPT,
@@ -190,15 +191,27 @@ async def test_a_response_whose_acknowledgement_was_lost_ends_the_retransmission
         request = await peer.asked()
         peer.send(Frame(kind, CONTENT, 500, request.token, (), b"late"))
     assert task.result().payload == b"late"
+    acknowledgement = [Frame(ACK, EMPTY, 500)] if kind == CON else []
+    assert [frame for frame in await said(peer) if frame != request] == acknowledgement
+    await outlasts_retransmissions(server, peer)
+
+
+async def said(peer: DevicePeer) -> list[Frame]:
+    """What the server has said and nobody has read."""
+    peer.send(Frame(CON, EMPTY, 0xFFFF))
+    frames = []
+    while (frame := await peer.receive()) != Frame(RST, EMPTY, 0xFFFF):
+        frames.append(frame)
+    return frames
+
+
+async def outlasts_retransmissions(server: CoapServer, peer: DevicePeer) -> None:
+    """Until a later request was sent twice more: an earlier one would have been, too."""
     async with asking(server, peer, READ):
-        frames = [await peer.receive() for _ in range(2 if kind == CON else 1)]
-        assert frames[-1].is_request
-        assert frames[-1].mid != request.mid
-        # Long enough for what would have been sent again.
+        request = await peer.asked()
         for _ in range(2):
-            again = await peer.asked()
-            assert again == frames[-1]
-        peer.answer(again, CONTENT)
+            assert await peer.asked() == request
+        peer.answer(request, CONTENT)
 
 
 async def test_a_reset_is_silence(server: CoapServer, peer: DevicePeer) -> None:
@@ -241,12 +254,8 @@ async def test_what_nobody_waits_for_is_not_sent_again(server: CoapServer, peer:
     given_up = await peer.asked()
     task.cancel()
     await asyncio.wait([task])
-    async with asking(server, peer, READ):
-        request = await peer.asked()
-        for _ in range(2):
-            assert await peer.asked() == request
-        peer.answer(request, CONTENT)
-    assert request.token != given_up.token
+    assert all(frame == given_up for frame in await said(peer))
+    await outlasts_retransmissions(server, peer)
     peer.answer(given_up, CONTENT, b"late")  # and its late answer bothers nobody
     await peer.silent()
 
@@ -283,6 +292,19 @@ async def test_an_answer_from_another_address_is_not_taken(
         peer.answer(request, CONTENT, b"true")
     assert task.result().payload == b"true"
     assert uplinks.notifications.empty()
+
+
+async def test_exchanges_interleave(server: CoapServer, peer: DevicePeer, uplinks: ScriptedUplinks) -> None:
+    """A write of the lifetime makes Anjay send its Update before the 2.04 of the write."""
+    uplinks.outcomes.append(Reply(Success.CHANGED))
+    async with asking(server, peer, write(b"60")) as task:
+        request = await peer.asked()
+        await peer.reply(peer.request(POST, "/rd/abc", query=("lt=60",)))
+        peer.notify(b"observed", 1)
+        notification = (await uplinks.notification())[0]
+        assert notification.token == b"observed"
+        peer.answer(request, CHANGED)
+    assert task.result().success
 
 
 # Observe

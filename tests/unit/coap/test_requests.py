@@ -140,6 +140,22 @@ async def test_a_retransmitted_register_is_handled_anew(peer: DevicePeer, uplink
     assert uplinks.requests.qsize() == 2
 
 
+async def test_what_follows_a_repeated_register_is_handled_anew_too(
+    peer: DevicePeer, uplinks: ScriptedUplinks
+) -> None:
+    """Its first Update after a reboot looks like the one before it, and its lifetime depends on it."""
+    uplinks.outcomes += [CREATED, CHANGED, CREATED, CHANGED]
+    register = peer.register()
+    await peer.reply(register)
+    update = peer.request(POST, "/rd/abcdefghij")
+    await peer.reply(update)
+    for request in (register, update):
+        peer.send(request)
+        await peer.reply(request)
+    actions = [(await uplinks.request())[0].action for _ in range(4)]
+    assert actions == [Action.REGISTER, Action.UPDATE, Action.REGISTER, Action.UPDATE]
+
+
 @pytest.mark.parametrize("changed", ["payload", "token", "path"])
 async def test_the_same_message_id_with_other_content_is_another_request(
     peer: DevicePeer, uplinks: ScriptedUplinks, changed: str

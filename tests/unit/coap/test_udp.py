@@ -114,7 +114,7 @@ async def test_a_wildcard_socket_answers_and_asks(uplinks: ScriptedUplinks, host
 
 
 async def test_a_wildcard_socket_answers_from_where_it_was_asked(uplinks: ScriptedUplinks) -> None:
-    """The peer's socket is connected to 127.0.0.2: an answer from 127.0.0.1 would not get in."""
+    """A peer that asked 127.0.0.2 takes no answer from 127.0.0.1."""
     server = CoapServer(0, EVERYWHERE, uplinks)
     await server.start()
     try:

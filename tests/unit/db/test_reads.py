@@ -59,7 +59,11 @@ class Box:
 
     async def start(self) -> None:
         await self.store.start()
-        await self.reader.start()
+        try:
+            await self.reader.start()
+        except BaseException:
+            await self.store.stop()
+            raise
 
     async def stop(self) -> None:
         await self.reader.stop()
@@ -144,8 +148,9 @@ async def test_pages_follow_each_other_by_name(box: Box) -> None:
     names = [f"device {n:03}" for n in range(25)]
     await box.name(*reversed(names))
     seen: list[str] = []
-    while page := await box.found(after=seen[-1] if seen else "", limit=10):
-        assert len(page) <= 10
+    for size in (10, 10, 5, 0):
+        page = await box.found(after=seen[-1] if seen else "", limit=10)
+        assert len(page) == size
         seen += page
     assert seen == names
     assert await box.found(after="device 010", limit=1) == ["device 011"]

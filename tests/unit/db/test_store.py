@@ -397,7 +397,7 @@ observation_lists = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(registrations, max_size=4, unique_by=(lambda r: r.id, lambda r: r.endpoint)), observation_lists
 )

@@ -78,12 +78,14 @@ async def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     box.writer.start()
     yield box
     box.gate.set()
-    await box.writer.stop()
+    async with asyncio.timeout(PATIENCE_S):
+        await box.writer.stop()
 
 
 async def failed(*futures: asyncio.Future[None]) -> None:
     """All fail for the same reason, which says what to do."""
-    results = await asyncio.gather(*futures, return_exceptions=True)
+    async with asyncio.timeout(PATIENCE_S):
+        results = await asyncio.gather(*futures, return_exceptions=True)
     for result in results:
         assert isinstance(result, StoreError)
         assert result.code == "store_failed"

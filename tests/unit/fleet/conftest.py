@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,7 +35,7 @@ from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import Record, Value, natural_type
 from tests.box import Rows, Told, models
 from tests.conftest import FakeClock
-from tests.peer import DEADLINE_S
+from tests.peer import DEADLINE_S, until
 
 HOME = "192.0.2.1:5683"
 ELSEWHERE = "192.0.2.2:40000"
@@ -257,16 +257,6 @@ class House:
             return True
 
         await until(takes)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Until something holds of which nobody is told; looks every few milliseconds, fails at the deadline."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():
-            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.002)
-
-
-StartHouse = Callable[..., Awaitable[House]]
 
 
 @asynccontextmanager

@@ -7,8 +7,9 @@ from flownexus_appliance.fleet.ports import Action, Notification, Uplink, Verdic
 from flownexus_appliance.lwm2m.effects import Reply, Success
 from flownexus_appliance.lwm2m.observation import Observation
 from flownexus_appliance.lwm2m.paths import Path
+from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, senml, until
+from .conftest import CBOR, ELSEWHERE, HOME, House, senml
 
 TOKEN = b"12345678"
 BARE = b"</1/0>"  # nothing to onboard

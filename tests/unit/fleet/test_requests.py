@@ -12,8 +12,9 @@ from flownexus_appliance.lwm2m.content_formats import ContentFormat
 from flownexus_appliance.lwm2m.links import Link
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import DataType, Record
+from tests.peer import DEADLINE_S, until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, senml, silent, until
+from .conftest import CBOR, ELSEWHERE, HOME, House, senml, silent
 
 BARE = b"</1/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -22,7 +23,11 @@ TEMPERATURE = "/3303/0/5700"
 def perform(
     house: House, operation: str, path: str, value: object = None, arguments: str | None = None
 ) -> "asyncio.Task[OperationResult]":
-    return asyncio.create_task(house.fleet.perform("one", operation, Path.parse(path), value, arguments))
+    async def within() -> OperationResult:
+        async with asyncio.timeout(DEADLINE_S):
+            return await house.fleet.perform("one", operation, Path.parse(path), value, arguments)
+
+    return asyncio.create_task(within())
 
 
 def written(downlink: Downlink) -> list[tuple[str, object]]:
@@ -187,17 +192,13 @@ async def test_write_attributes(house: House) -> None:
 @pytest.mark.parametrize("operation", ["read", "discover", "observe", "write", "execute", "write_attributes"])
 async def test_an_error_of_the_device_is_a_failed_result(house: House, operation: str) -> None:
     await house.register(links=BARE)
-    task = perform(
-        house,
-        operation,
-        "/3/0/4" if operation == "execute" else "/3/0/14"[: 8 if operation == "write" else 4],
-        "x",
-    )
+    path = {"write": "/3/0/14", "execute": "/3/0/4"}.get(operation, "/3/0")
+    task = perform(house, operation, path, "x")
     (await house.wire.asked()).answer("4.05", b"no\tway", 0)
     result = await task
     assert (result.status, result.code, result.message) == ("FAILED", "4.05", "no?way")
     assert house.fleet.presence("one") == "online"
-    assert house.rows.observations("one") == {}
+    await until(lambda: house.rows.observations("one") == {})
 
 
 @pytest.mark.parametrize("operation", ["read", "discover", "observe", "execute", "write_attributes"])

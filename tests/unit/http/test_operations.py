@@ -146,6 +146,11 @@ async def test_a_page_of_another_site_changes_nothing(client: Client, fleet: Fak
     assert not fleet.calls
 
 
+async def test_the_stream_has_no_head(client: Client) -> None:
+    async with client.head("/api/v1/stream") as response:
+        assert response.status == 405
+
+
 async def test_the_wrong_method_is_told_the_right_one(client: Client) -> None:
     async with client.get(URL(address(SENSOR, "/operations"), encoded=True)) as response:
         assert response.status == 405

@@ -165,6 +165,11 @@ async def test_a_device_page_reads_without_a_script(client: Client) -> None:
     assert found.all("data-chart") == ["/3303/0/5700", "/3342/0/5500", "/3/0/9", "/3/0/11/0"]
 
 
+async def test_a_time_is_left_to_the_browsers_zone(client: Client) -> None:
+    found = await page(client, device(SENSOR))
+    assert "1794996400000" in found.all("data-moment")
+
+
 async def test_a_sleeping_device_is_explained(client: Client) -> None:
     found = await page(client, device(SLEEPER))
     assert "Sleeps between messages and wakes by itself" in found.text

@@ -3,22 +3,13 @@ import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { boxTime } from "./app.js";
 import { getJson } from "./fetching.js";
 import { clockText, dayText, valueText } from "./format.js";
+import { DAY_S, HOUR_S, TIME_TICKS, WHOLE_STEPS, lonely, tickTexts, translucent } from "./plotting.js";
 import { Series } from "./series.js";
 import { TEXTS } from "./texts.js";
 
 const MAX_POINTS = 1500;
 const SYNC = "flownexus";
-const HOUR_S = 3600;
-const DAY_S = 24 * HOUR_S;
-
-// Tick spacing in s, form of the tick, form where the year, month, day changes (uPlot's axis values).
-const TIME_TICKS = [
-  [365 * DAY_S, "{YYYY}", null, null, null, null, null, null, 1],
-  [28 * DAY_S, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [DAY_S, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-];
+const LEAST_WINDOW_S = 120;
 
 export class Chart {
   #element;
@@ -26,6 +17,8 @@ export class Chart {
   #readout;
   #url;
   #range; // {seconds, text}
+  #since; // when the device was first seen: before that there is nothing to show
+  #loadedSpan = 0;
   #series = null;
   #uplot = null;
   #labels;
@@ -35,13 +28,14 @@ export class Chart {
   #frame = 0;
   #note = null;
 
-  constructor(element, endpoint, range) {
+  constructor(element, endpoint, range, since) {
     this.#element = element;
     this.#plot = element.querySelector("[data-plot]");
     this.#readout = element.querySelector("[data-readout]");
     this.#kind = element.dataset.kind;
     this.#labels = element.dataset.labels ? JSON.parse(element.dataset.labels) : null;
     this.#range = range;
+    this.#since = since;
     this.#url = `/api/v1/endpoints/${encodeURIComponent(endpoint)}/series${element.dataset.chart}`;
     this.visible = false;
     new ResizeObserver(() => this.#resize()).observe(this.#plot);
@@ -70,7 +64,9 @@ export class Chart {
     this.#early = [];
     if (!this.#uplot) this.#say(TEXTS.loading);
     const to = Math.ceil(boxTime()) + 1;
-    const from = to - this.#range.seconds * 1000;
+    const [begin, end] = this.#window();
+    this.#loadedSpan = end - begin;
+    const from = Math.floor(begin * 1000);
     const points = Math.max(60, Math.min(MAX_POINTS, this.#plot.clientWidth));
     try {
       const answer = await getJson(`${this.#url}?from_ms=${from}&to_ms=${to}&points=${points}`, loading.signal);
@@ -100,7 +96,10 @@ export class Chart {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       if (!this.#series) return;
-      if (!this.#uplot) this.redraw();
+      const [begin, end] = this.#window();
+      // A young device's window grows: twice as wide, it wants wider buckets.
+      if (end - begin > 2 * this.#loadedSpan) this.reload();
+      else if (!this.#uplot) this.redraw();
       else this.#uplot.setData(this.#series.columns(boxTime()));
       this.#summarize();
     });
@@ -155,6 +154,7 @@ export class Chart {
         {
           ...axis,
           splits: this.#labels ? () => this.#steps() : undefined,
+          incrs: this.#series.dataType === "float" ? undefined : WHOLE_STEPS,
           values: (_, ticks) => this.#tickTexts(ticks),
           size: (_, texts) => 14 + 6.8 * Math.max(3, ...(texts ?? []).map((text) => text.length)),
           space: 32,
@@ -166,7 +166,8 @@ export class Chart {
 
   #window() {
     const now = boxTime() / 1000;
-    return [now - this.#range.seconds, now];
+    const young = Math.min(this.#since / 1000, now - LEAST_WINDOW_S);
+    return [Math.max(now - this.#range.seconds, young), now];
   }
 
   #span(low, high) {
@@ -175,7 +176,7 @@ export class Chart {
       const steps = this.#steps();
       return [Math.min(low, steps[0]) - 0.3, Math.max(high, steps.at(-1)) + 0.3];
     }
-    const room = (high - low) * 0.12 || Math.max(Math.abs(high) * 0.02, 0.5);
+    const room = (high - low) * 0.12 || Math.max(Math.abs(high) * 0.02, this.#series.dataType === "float" ? 0.5 : 1.5);
     const [bottom, top] = [low - room, high + room];
     // A quantity that is never negative does not get a floor below nothing.
     return [low >= 0 && bottom < 0 ? 0 : bottom, top];
@@ -191,10 +192,7 @@ export class Chart {
 
   #tickTexts(ticks) {
     if (this.#labels) return ticks.map((tick) => this.#text(tick));
-    const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : 1;
-    let decimals = 0;
-    while (decimals < 6 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
-    return ticks.map((tick) => tick.toFixed(decimals).replace("-", "\u2212"));
+    return tickTexts(ticks);
   }
 
   #text(value) {
@@ -267,18 +265,4 @@ export class Chart {
     this.#note.append(text, ...more);
     this.#plot.append(this.#note);
   }
-}
-
-/** Where points are too many to be marked, those between two gaps still are: no line leads to them. */
-function lonely(u, index, shown) {
-  if (shown) return null;
-  const values = u.data[index];
-  const empty = (at) => values[at] === null || values[at] === undefined;
-  return values.flatMap((_, at) => (!empty(at) && empty(at - 1) && empty(at + 1) ? [at] : []));
-}
-
-/** A colour of tokens.css with an opacity, for the canvas. */
-function translucent(colour, opacity) {
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  return `rgb(${r} ${g} ${b} / ${opacity})`;
 }

@@ -29,7 +29,7 @@ function attachCharts() {
   for (const element of page.querySelectorAll("[data-chart]")) {
     const { chart: path } = element.dataset;
     if (charts.has(path)) continue;
-    charts.set(path, new Chart(element, endpoint, chosenRange()));
+    charts.set(path, new Chart(element, endpoint, chosenRange(), Number(page.dataset.since)));
     watcher.observe(element);
   }
 }

@@ -16,7 +16,6 @@ export class Series {
     this.stepMs = MIN_STEP_MS;
     this.originMs = 0;
     this.gapMs = Infinity;
-    this.lastSampleMs = -Infinity;
   }
 
   /** Takes over an answer of the series API. */
@@ -29,7 +28,6 @@ export class Series {
     this.count = chart.count;
     this.stepMs = Math.max(MIN_STEP_MS, chart.step_ms);
     this.originMs = chart.from_ms;
-    this.lastSampleMs = this.times.at(-1) ?? -Infinity;
     this.#measureGap();
   }
 
@@ -47,7 +45,8 @@ export class Series {
     const there = index > 0 && this.#bucket(this.times[index - 1]) === bucket;
     if (there) {
       index -= 1;
-      if (timeMs <= this.lastSampleMs && this.count[index] === 1 && this.times[index] === timeMs) return false;
+      const same = this.times[index] === timeMs && this.mean[index] === value;
+      if (same && this.count[index] === 1) return false;
       const count = this.count[index] + 1;
       this.mean[index] += (value - this.mean[index]) / count;
       this.min[index] = Math.min(this.min[index], value);
@@ -59,7 +58,6 @@ export class Series {
       this.count.splice(index, 0, 1);
       if (this.times.length < 50) this.#measureGap();
     }
-    this.lastSampleMs = Math.max(this.lastSampleMs, timeMs);
     return true;
   }
 
