@@ -228,13 +228,13 @@ class Fleet:
 
     async def _asked(self, endpoint: str, request: Awaitable[T]) -> T:
         """Await a request; what it tells of the device's presence is taken down."""
-        asked = self._registration_id(endpoint)
+        asked, asked_at = self._registration_id(endpoint), self._clock().now
         try:
             answered = await request
         except DeviceSilent:
             # One that has registered anew meanwhile is not silent: it only was not asked any more.
             if self._registration_id(endpoint) == asked:
-                self._intake.apply(self._core.unanswered(endpoint))
+                self._intake.apply(self._core.unanswered(endpoint, asked_at))
             raise
         except PeerError:
             self._heard(endpoint)

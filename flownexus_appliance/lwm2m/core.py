@@ -78,7 +78,7 @@ class Device:
     endpoint: str
     registration: Registration | None = None
     presence: Presence = Presence.OFFLINE
-    awake_until: float = 0.0
+    heard_at: float = 0.0
     heard_ms: int = 0
     observations: dict[tuple[Path, ...], LiveObservation] = field(default_factory=dict)
 
@@ -195,7 +195,7 @@ class Core:
             elif (
                 registration.queue_mode
                 and device.presence is Presence.ONLINE
-                and moment.now >= device.awake_until
+                and moment.now >= device.heard_at + self.awake_window_s
             ):
                 effects += self._presence(device, PresenceEvent.WINDOW_OVER)
         return tuple(effects)
@@ -209,10 +209,15 @@ class Core:
         """
         return () if device.registration is None else self._heard(device, moment)
 
-    def unanswered(self, endpoint: str) -> Effects:
-        """The device left a request of ours without an answer."""
+    def unanswered(self, endpoint: str, asked_at: float) -> Effects:
+        """The device left a request of ours, sent at `asked_at`, without an answer.
+
+        One that was heard since is there all the same: wakaama answers no composite operation.
+        """
         device = self._devices.get(endpoint)
         if device is None or device.registration is None:
+            return ()
+        if device.heard_at > asked_at:
             return ()
         queued = device.registration.queue_mode
         return self._presence(device, PresenceEvent.UNANSWERED_QUEUED if queued else PresenceEvent.UNANSWERED)
@@ -338,10 +343,9 @@ class Core:
         yield from self._presence(device, PresenceEvent.GONE)
 
     def _heard(self, device: Device, moment: Moment) -> Effects:
-        awake_until = moment.now + self.awake_window_s
         # A message is told of after its commit, when a later one may have been heard already.
-        if awake_until >= device.awake_until:
-            device.awake_until = awake_until
+        if moment.now >= device.heard_at:
+            device.heard_at = moment.now
             device.heard_ms = moment.wall_ms
         if device.presence is Presence.ONLINE:
             return ()

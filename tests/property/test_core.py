@@ -226,7 +226,7 @@ class Devices(RuleBasedStateMachine):
 
     @rule(endpoint=endpoints)
     def unanswered(self, endpoint: str) -> None:
-        self.take(self.core.unanswered(endpoint))
+        self.take(self.core.unanswered(endpoint, self.now))
         assert self.presence[endpoint] is not Presence.ONLINE
 
     # Observations

@@ -350,23 +350,32 @@ def test_a_device_that_listens_always_is_online_until_it_does_not_answer() -> No
     core = Core()
     register(core)
     assert core.tick(at(300)) == ()
-    assert core.unanswered("a") == (PresenceChanged("a", Presence.OFFLINE),)
-    assert core.unanswered("a") == ()
+    assert core.unanswered("a", 300.0) == (PresenceChanged("a", Presence.OFFLINE),)
+    assert core.unanswered("a", 300.0) == ()
     assert core.heard(known(core), at(301)) == (PresenceChanged("a", Presence.ONLINE),)
 
 
 def test_a_queue_mode_device_that_does_not_answer_sleeps() -> None:
     core = Core()
     register(core, "Q")
-    assert core.unanswered("a") == (PresenceChanged("a", Presence.SLEEPING),)
+    assert core.unanswered("a", 0.0) == (PresenceChanged("a", Presence.SLEEPING),)
+
+
+def test_a_device_that_was_heard_since_is_there_though_it_did_not_answer() -> None:
+    core = Core()
+    register(core)
+    core.heard(known(core), at(50))
+    assert core.unanswered("a", 49.9) == ()
+    assert known(core).presence is Presence.ONLINE
+    assert core.unanswered("a", 50.0) == (PresenceChanged("a", Presence.OFFLINE),)
 
 
 def test_nobody_misses_an_answer_of_the_unregistered() -> None:
     core = Core()
-    assert core.unanswered("a") == ()
+    assert core.unanswered("a", 2.0) == ()
     kept = registration(register(core))
     core.deregister(kept.id, at(1))
-    assert core.unanswered("a") == ()
+    assert core.unanswered("a", 2.0) == ()
 
 
 def test_hearing_late_of_a_message_does_not_take_back_a_later_one() -> None:
