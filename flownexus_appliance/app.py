@@ -44,7 +44,8 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         stack.enter_context(_take_folder(state))
         models = load_registry()
-        bus = EventBus()
+        # Numbers go on rising over a restart, so a browser that reconnects knows what it missed.
+        bus = EventBus(first_number=clock.now().wall_ms)
         store = Store(state / DATABASE, partial(describe, models))
         kept = await store.start()
         stack.push_async_callback(store.stop)

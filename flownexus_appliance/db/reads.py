@@ -1,6 +1,6 @@
 """What pages and the API read: endpoints, newest values, charts. Never writes.
 
-Two read-only connections, so that one long query does not hold up a page. Everything returned is a
+A few read-only connections, so that a long query does not hold up a page. Everything returned is a
 frozen dataclass of plain values, ready to be shown or encoded.
 """
 
@@ -20,11 +20,12 @@ from ..lwm2m.plain import PlainValue, to_plain
 from ..lwm2m.values import DataType
 from .store import from_sql
 
-CONNECTIONS: Final = 2
+CONNECTIONS: Final = 3
 MAX_PAGE: Final = 500
 MAX_POINTS: Final = 10_000
 SENSOR_UNITS: Final = 5701
-_MEASURED: Final = frozenset({"float", "integer", "unsigned"})
+# What resource 5701 gives the units of (OMA reusable resources): the value, its extremes and range.
+_MEASURED: Final = frozenset((5601, 5602, 5603, 5604, 5700, 5702, 5703, 5704))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class Reader:
             path=str(path),
             name=series["name"],
             data_type=series["data_type"],
-            units=series["units"] or await self._own_units(endpoint, path),
+            units=series["units"] or (await self._own_units(endpoint, path) if path[2] in _MEASURED else ""),
             from_ms=from_ms,
             to_ms=to_ms,
             step_ms=step_ms,
@@ -276,7 +277,7 @@ def _with_units(values: list[LatestValue]) -> list[LatestValue]:
     own = {paths[v.path][:2]: v.value for v in values if paths[v.path][2:] == (SENSOR_UNITS,)}
     return [
         v
-        if v.units or v.data_type not in _MEASURED or paths[v.path][:2] not in own
+        if v.units or paths[v.path][2] not in _MEASURED or paths[v.path][:2] not in own
         else replace(v, units=str(own[paths[v.path][:2]]))
         for v in sorted(values, key=lambda v: paths[v.path])
     ]

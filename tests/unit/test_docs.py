@@ -29,11 +29,11 @@ def test_every_setting_is_described_with_its_default() -> None:
         if line.startswith("| `"):
             name, default, _ = line.strip("|").split(" | ", 2)
             described[section, name.strip(" `")] = default.strip(" `")
-    settings = {(section, name): default for section, name, default, *_ in describe()}
+    settings = {(group, name): value for group, name, value, *_ in describe()}
     assert set(described) == set(settings)
-    for setting, default in settings.items():
-        if isinstance(default, (int, float, str)):
-            shown = f"{default:g}" if isinstance(default, float) else str(default)
+    for setting, value in settings.items():
+        if isinstance(value, (int, float, str)):
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
             assert described[setting] == shown, setting
 
 

@@ -79,7 +79,9 @@ class Asked:
     def answer(
         self, code: str, payload: bytes = b"", content_format: int | None = CBOR, observe: int | None = None
     ) -> None:
-        self.answered.set_result(DownlinkReply(code, content_format if payload else None, payload, observe))
+        if not self.answered.done():  # else it was given up meanwhile
+            reply = DownlinkReply(code, content_format if payload else None, payload, observe)
+            self.answered.set_result(reply)
 
     def fail(self, error: Exception) -> None:
         self.answered.set_exception(error)
