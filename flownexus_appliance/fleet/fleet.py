@@ -18,7 +18,7 @@ from ..events import EventBus
 from ..lwm2m.core import Core, Moment
 from ..lwm2m.links import Link
 from ..lwm2m.model import ModelSet
-from ..lwm2m.observation import Freshness, Observation
+from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import from_plain
 from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
@@ -192,10 +192,9 @@ class Fleet:
         finally:
             accepted = number is not None
             self._intake.apply(self._core.observation_answered(token, accepted))
-        found, now = self._core.observed_by(token), self._clock().now
-        # A notification may have overtaken the answer: the order never goes back.
-        if found and number is not None and found[1].order.judge(number, now) is Freshness.NEW:
-            found[1].order.accept(number, now)
+        found = self._core.observed_by(token)
+        if found is not None and number is not None:
+            found[1].order.accept(number, self._clock().now)
         await self._keep(endpoint, answered)
         return answered
 
@@ -228,23 +227,17 @@ class Fleet:
 
     async def _asked(self, endpoint: str, request: Awaitable[T]) -> T:
         """Await a request; what it tells of the device's presence is taken down."""
-        asked, asked_at = self._registration_id(endpoint), self._clock().now
+        asked_at = self._clock().now
         try:
             answered = await request
         except DeviceSilent:
-            # One that has registered anew meanwhile is not silent: it only was not asked any more.
-            if self._registration_id(endpoint) == asked:
-                self._intake.apply(self._core.unanswered(endpoint, asked_at))
+            self._intake.apply(self._core.unanswered(endpoint, asked_at))
             raise
         except PeerError:
             self._heard(endpoint)
             raise
         self._heard(endpoint)
         return answered
-
-    def _registration_id(self, endpoint: str) -> str:
-        device = self._core.device(endpoint)
-        return "" if device is None or device.registration is None else device.registration.id
 
     def _heard(self, endpoint: str) -> None:
         device = self._core.device(endpoint)

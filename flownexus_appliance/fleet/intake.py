@@ -131,10 +131,9 @@ class Intake:
         return done
 
     def heard(self, device: Device, moment: Moment) -> None:
-        """The device has sent something. One that has taken its leave meanwhile stays offline."""
-        if device.registration is not None:
-            for effect in self._core.heard(device, moment):
-                self._tell(effect)
+        """The device has sent something."""
+        for effect in self._core.heard(device, moment):
+            self._tell(effect)
 
     def apply(self, effects: Effects, respond: Respond | None = None) -> asyncio.Future[None]:
         """Do what the core wants done: first the disk, then the answer, then the world."""
@@ -206,8 +205,7 @@ class Intake:
             return
 
         def judged(verdict: Verdict) -> None:
-            # Two may have been on their way to the disk: the order never goes back.
-            if verdict is Verdict.TAKEN and live.order.judge(number, moment.now) is Freshness.NEW:
+            if verdict is Verdict.TAKEN:
                 live.order.accept(number, moment.now)
             judge(verdict)
 

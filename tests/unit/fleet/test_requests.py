@@ -346,6 +346,7 @@ async def test_what_waits_while_the_device_registers_anew_is_not_sent(house: Hou
     await house.register(links=BARE)
     first, second = perform(house, "read", "/3"), perform(house, "read", "/4")
     asked = await house.wire.asked()
+    house.clock.advance(1)
     await house.register(address=ELSEWHERE, links=BARE)
     asked.fail(silent())
     assert (await first).status == "FAILED"
