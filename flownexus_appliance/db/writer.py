@@ -31,7 +31,7 @@ COMMIT_INTERVAL_S: Final = 0.004
 RETRY_S: Final = 1.0
 MAX_GATHERED: Final = 100_000
 # Bounds the search for a free millisecond: as many as a stamp in whole seconds stands for.
-MAX_BESIDE: Final = 1000
+MAX_BESIDE: Final = 200
 
 # SQLite does not read every decimal number to its last bit (3.46 misses one double in some
 # thousands), so a float comes as a fraction of integers, which divide without a rest; 0 below the

@@ -23,6 +23,8 @@ from ..lwm2m.watch import expand_watch_list
 from .requests import Answered
 
 AT_ONCE: Final = 64
+# Between the beginnings of two: a thousand devices take five seconds.
+GAP_S: Final = 0.005
 SENSOR_VALUE: Final = 5700
 SENSOR_UNITS: Final = 5701
 DEVICE: Final = Path((3,))
@@ -63,6 +65,7 @@ class Onboarding:
         self._known_units: set[tuple[str, Path]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._next_at = 0.0
         self._stopped = False
 
     def start(self, endpoint: str) -> None:
@@ -129,6 +132,7 @@ class Onboarding:
     async def _run(self, endpoint: str, progress: _Progress) -> None:
         try:
             async with self._turn:
+                await self._pace()
                 while progress.todo:
                     if self._sleeps(endpoint):
                         return  # its turn came too late: what is left waits until it is heard again
@@ -150,6 +154,13 @@ class Onboarding:
     def _sleeps(self, endpoint: str) -> bool:
         device = self._core.device(endpoint)
         return device is not None and device.presence is Presence.SLEEPING
+
+    async def _pace(self) -> None:
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._next_at)
+        self._next_at = begin + GAP_S
+        if begin > now:
+            await asyncio.sleep(begin - now)
 
     async def _step(self, endpoint: str, progress: _Progress) -> None:
         name, path = progress.todo[0]

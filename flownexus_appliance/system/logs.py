@@ -14,7 +14,35 @@ from typing import Final
 from ..errors import clean
 
 MAX_LINE: Final = 2000  # of a message or a line of a traceback; a field is held shorter
+THROTTLE_LINES: Final = 200
+THROTTLE_S: Final = 10.0
 _PRIORITIES: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
+class Throttle(logging.Filter):
+    """Lets at most `limit` lines of one message through in `period_s`, then says how many it held back.
+
+    What a stranger sends must not fill the disk with lines about it. Errors always pass.
+    """
+
+    def __init__(self, limit: int = THROTTLE_LINES, period_s: float = THROTTLE_S) -> None:
+        super().__init__()
+        self._limit = limit
+        self._period_s = period_s
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        # Messages are constants of the code, so there are few.
+        key = (record.name, str(record.msg))
+        began, count = self._seen.get(key, (record.created, 0))
+        if not 0 <= record.created - began < self._period_s:
+            if count > self._limit:
+                record.HELD_BACK = count - self._limit
+            began, count = record.created, 0
+        self._seen[key] = (began, count + 1)
+        return count < self._limit
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -57,6 +85,7 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     journal = "JOURNAL_STREAM" in os.environ
     handler.setFormatter(JournalConsoleFormatter() if journal else ConsoleFormatter())
+    handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

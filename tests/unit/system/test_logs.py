@@ -143,3 +143,29 @@ def test_setting_up_twice_writes_once(root: logging.Logger, monkeypatch: pytest.
     logging.getLogger("test").info("unheard")
     logging.getLogger("test").warning("heard")
     assert written.getvalue().count("\n") == 1
+
+
+def test_a_flood_of_one_message_is_held_back_and_counted() -> None:
+    throttle = logs.Throttle(limit=3, period_s=10.0)
+
+    def line(message: str, seconds: float, level: int = logging.INFO) -> logging.LogRecord | None:
+        record = logging.LogRecord("box", level, __file__, 1, message, None, None)
+        record.created = 1000.0 + seconds
+        return record if throttle.filter(record) else None
+
+    assert [line("refused", second / 10) is not None for second in range(5)] == [True] * 3 + [False] * 2
+    assert line("another", 0.5) is not None
+    assert line("refused", 0.6, logging.ERROR) is not None
+    later = line("refused", 10.0)
+    assert later is not None
+    assert dict(logs.journal_fields(later)) == {"HELD_BACK": "2"}
+    assert dict(logs.journal_fields(line("refused", 10.1) or later)) == {}
+
+
+def test_a_clock_that_is_put_back_does_not_hold_lines_back_for_long() -> None:
+    throttle = logs.Throttle(limit=1, period_s=10.0)
+    record = logging.LogRecord("box", logging.INFO, __file__, 1, "refused", None, None)
+    record.created = 5000.0
+    assert throttle.filter(record)
+    record.created = 100.0
+    assert throttle.filter(record)
