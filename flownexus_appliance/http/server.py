@@ -1,6 +1,7 @@
 """The web server as a part of the house: TLS, limits, the order of middlewares, start and stop."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -121,7 +122,9 @@ class HttpServer:
         await runner.cleanup()
         # A TLS transport that was closed waits for the browser's goodbye, up to half a minute.
         for transport in transports:
-            transport.abort()
+            # Debian 12's Python: such a transport has no protocol left once its connection is lost.
+            with contextlib.suppress(AttributeError):
+                transport.abort()
         await asyncio.sleep(0)
 
 
