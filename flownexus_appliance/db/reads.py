@@ -21,7 +21,6 @@ from ..lwm2m.values import DataType
 from .store import from_sql
 
 CONNECTIONS: Final = 3
-MAX_PAGE: Final = 500
 MAX_POINTS: Final = 10_000
 SENSOR_UNITS: Final = 5701
 # What resource 5701 gives the units of (OMA reusable resources): the value, its extremes and range.
@@ -144,13 +143,20 @@ class Reader:
             await connection.close()
         self._connections.clear()
 
-    async def endpoints(self, after: str = "", limit: int = MAX_PAGE, search: str = "") -> list[EndpointRow]:
-        """Endpoints by name, those after `after`, whose name or label contains `search`."""
+    async def names(self, search: str = "") -> list[str]:
+        """The names of the endpoints whose name or label contains `search`, in order."""
         rows = await self._rows(
-            f"{_ENDPOINTS} WHERE e.name > :after"
-            " AND (:search = '' OR instr(lower(e.name || ' ' || e.label), lower(:search)))"
-            " ORDER BY e.name LIMIT :limit",
-            {"after": after, "limit": limit, "search": search},
+            "SELECT name FROM endpoint"
+            " WHERE :search = '' OR instr(lower(name || ' ' || label), lower(:search)) ORDER BY name",
+            {"search": search},
+        )
+        return [row["name"] for row in rows]
+
+    async def endpoints(self, names: Sequence[str]) -> list[EndpointRow]:
+        """These endpoints with their registrations, by name; unknown names are passed over."""
+        rows = await self._rows(
+            f"{_ENDPOINTS} WHERE e.name IN (SELECT value FROM json_each(:names)) ORDER BY e.name",
+            {"names": json.dumps(list(names))},
         )
         return [_endpoint(row) for row in rows]
 

@@ -1,6 +1,7 @@
 """Finding devices: the database knows the names, the fleet knows their state, a question joins both."""
 
-from collections.abc import AsyncIterator
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,6 @@ from ..db.reads import EndpointRow, RegistrationRow
 from ..errors import UsageError, clean
 from .ports import Parts
 
-WALK: Final = 250
 MAX_SEARCH: Final = 255
 
 
@@ -48,46 +48,33 @@ async def device(parts: Parts, endpoint: str) -> Device:
     return _device(parts, row)
 
 
-async def walk(parts: Parts, question: Question, after: str = "", limit: int = WALK) -> AsyncIterator[Device]:
-    """The devices that answer to a question, by name, those after `after`.
-
-    `limit` is how many the caller thinks to take: it bounds what is read at a time, not what comes.
-    """
-    chunk = min(limit, WALK) if not question.state else WALK
-    while True:
-        rows = await parts.reader.endpoints(after, chunk, question.search)
-        for row in rows:
-            if question.state in ("", parts.fleet.presence(row.endpoint)):
-                yield _device(parts, row)
-        if len(rows) < chunk:
-            return
-        after = rows[-1].endpoint
-
-
 async def page_after(
     parts: Parts, question: Question, after: str, limit: int
 ) -> tuple[list[Device], str | None]:
     """At most `limit` devices after a name, and the name to ask on from; None at the end."""
-    found: list[Device] = []
-    async for one in walk(parts, question, after, limit + 1):
-        if len(found) == limit:
-            return found, found[-1].endpoint
-        found.append(one)
-    return found, None
+    names = await _names(parts, question)
+    first = bisect_right(names, after)
+    wanted = names[first : first + limit]
+    following = wanted[-1] if first + limit < len(names) else None
+    return await _devices(parts, wanted), following
 
 
 async def page_numbered(parts: Parts, question: Question, number: int, size: int) -> tuple[list[Device], int]:
     """The devices of a page (counted from 1), and how many answer to the question in all."""
-    first = (number - 1) * size
-    found: list[Device] = []
-    total = 0
-    async for one in walk(parts, question, limit=first + size + 1):
-        if first <= total < first + size:
-            found.append(one)
-        total += 1
-        if question.open and total > first + size:  # there is more: how much, the fleet knows
-            return found, max(total, sum(parts.fleet.counts().values()))
-    return found, total
+    names = await _names(parts, question)
+    return await _devices(parts, names[(number - 1) * size : number * size]), len(names)
+
+
+async def _names(parts: Parts, question: Question) -> list[str]:
+    """All names that answer to a question, in order: few bytes each, even of thousands."""
+    names = await parts.reader.names(question.search)
+    if not question.state:
+        return names
+    return [name for name in names if parts.fleet.presence(name) == question.state]
+
+
+async def _devices(parts: Parts, names: Sequence[str]) -> list[Device]:
+    return [_device(parts, row) for row in await parts.reader.endpoints(names)]
 
 
 def _device(parts: Parts, row: EndpointRow) -> Device:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flownexus_appliance.db import reads
-from flownexus_appliance.db.reads import CONNECTIONS, MAX_PAGE, Chart, Reader
+from flownexus_appliance.db.reads import CONNECTIONS, Chart, Reader
 from flownexus_appliance.db.store import ResourceType, Store
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registration import RegisteredObject, Registration
@@ -82,8 +82,8 @@ class Box:
             self.store.add_samples(endpoint, [], NOW)
         await self.store.commit()
 
-    async def found(self, search: str = "", after: str = "", limit: int = MAX_PAGE) -> list[str]:
-        return [row.endpoint for row in await self.reader.endpoints(after, limit, search)]
+    async def found(self, search: str = "") -> list[str]:
+        return await self.reader.names(search)
 
     async def chart(
         self, from_ms: int, to_ms: int, points: int, path: Path = TEMPERATURE, endpoint: str = "a"
@@ -107,7 +107,7 @@ async def box(tmp_path: FilePath) -> AsyncIterator[Box]:
 async def test_an_endpoint_with_its_registration(box: Box) -> None:
     box.store.put_registration(registration("a"))
     await box.store.commit()
-    (row,) = await box.reader.endpoints()
+    (row,) = await box.reader.endpoints(["a"])
     assert row == await box.reader.endpoint("a")
     assert (row.id, row.endpoint, row.label, row.first_seen_ms, row.last_seen_ms) == (
         1,
@@ -144,17 +144,19 @@ async def test_an_endpoint_outlives_its_registration(box: Box) -> None:
     assert await box.reader.endpoint("") is None
 
 
-async def test_pages_follow_each_other_by_name(box: Box) -> None:
+async def test_endpoints_asked_for_come_by_name_and_unknown_ones_not_at_all(box: Box) -> None:
     names = [f"device {n:03}" for n in range(25)]
     await box.name(*reversed(names))
-    seen: list[str] = []
-    for size in (10, 10, 5, 0):
-        page = await box.found(after=seen[-1] if seen else "", limit=10)
-        assert len(page) == size
-        seen += page
-    assert seen == names
-    assert await box.found(after="device 010", limit=1) == ["device 011"]
-    assert await box.found(after="zzz") == []
+    assert await box.found() == names
+    rows = await box.reader.endpoints(["device 020", "device 003", "nobody", "device 011"])
+    assert [row.endpoint for row in rows] == ["device 003", "device 011", "device 020"]
+    assert await box.reader.endpoints([]) == []
+
+
+async def test_names_come_in_the_order_of_their_characters(box: Box) -> None:
+    names = ["", "Z", "a", "zürich", "ä", "日本", "😀", "\uffee"]
+    await box.name(*names)
+    assert await box.found() == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +180,6 @@ async def test_pages_follow_each_other_by_name(box: Box) -> None:
 async def test_a_search_means_what_it_says(box: Box, search: str, found: list[str]) -> None:
     await box.name("Ab1", "A_1", "100%", "O'Neil", "<b>bold</b>", "back\\slash", "zürich")
     assert await box.found(search) == found
-    assert await box.found(search, limit=1) == found[:1]
-    if found:
-        assert await box.found(search, after=found[0]) == found[1:]
 
 
 # Newest values
