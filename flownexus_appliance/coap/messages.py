@@ -23,6 +23,7 @@ version). What it changes, and why:
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ REPLIES_KEPT: Final = 4
 # RFC 7252 4.8.2: after this time a message id may stand for another message.
 EXCHANGE_LIFETIME_S: Final = 247.0
 TOKEN_BYTES: Final = 8
+ANSWERS_KNOWN: Final = 256
 
 # Answers a request, once: with a message, or with None to stay silent.
 Answer = Callable[[Message | None], None]
@@ -83,6 +85,8 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
         self.serve = serve
         self.notified = notified
         self._wanted_token = b""
+        # The message ids of the last separate responses: their acknowledgement may have been lost.
+        self._answered: OrderedDict[tuple[bytes, Peer], int] = OrderedDict()
 
     def ask(self, request: Message) -> asyncio.Future[Message]:
         """Send a request, under its token if it has one; the future is its response.
@@ -103,8 +107,16 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
         pipe = self.outgoing_requests.pop((response.token, response.remote), None)
         if pipe is None:
             return False
+        if response.mtype is CON:
+            self._answered[response.token, response.remote] = response.mid
+            if len(self._answered) > ANSWERS_KNOWN:
+                self._answered.popitem(last=False)
         pipe.add_response(response, is_last=True)
         return True
+
+    def repeats(self, response: Message) -> bool:
+        """Whether a response that nobody waits for is one that was here already."""
+        return bool(self._answered.get((response.token, response.remote)) == response.mid)
 
     def awaits(self, response: Message) -> bool:
         return (response.token, response.remote) in self.outgoing_requests
@@ -190,6 +202,9 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         key = (peer, response.mid)
         if key in self._unacknowledged:
             return  # the same one again, still on its way to the disk
+        if response.mtype is CON and self.token_manager.repeats(response):
+            self._acknowledge(peer, response.mid)
+            return
         self._unacknowledged.add(key)
 
         def acknowledge(taken: bool | None) -> None:
@@ -197,14 +212,17 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             if taken is False:
                 self.reset(peer, response.mid)
             elif taken and response.mtype is CON:
-                # An empty acknowledgement: version 1, type ACK, code 0.00, the message id.
-                self.message_interface.send_bytes(b"\x60\x00" + response.mid.to_bytes(2, "big"), peer)
+                self._acknowledge(peer, response.mid)
 
         try:
             self.token_manager.notified(response, acknowledge)
         except BaseException:
             self._unacknowledged.discard(key)
             raise
+
+    def _acknowledge(self, peer: Peer, message_id: int) -> None:
+        """An empty acknowledgement: version 1, type ACK, code 0.00, the message id."""
+        self.message_interface.send_bytes(b"\x60\x00" + message_id.to_bytes(2, "big"), peer)
 
 
 def _is_register(request: Message) -> bool:

@@ -146,6 +146,21 @@ async def test_a_separate_response_is_acknowledged(server: CoapServer, peer: Dev
     assert task.result() == DownlinkReply("2.05", TLV, b"tlv")
 
 
+async def test_a_separate_response_that_comes_again_is_acknowledged_again(
+    server: CoapServer, uplinks: ScriptedUplinks, peer: DevicePeer
+) -> None:
+    async with asking(server, peer, READ) as task:
+        request = await peer.asked()
+        peer.acknowledge(request)
+        again = Frame(CON, CONTENT, 500, request.token, options(content_format=TLV), b"tlv")
+        peer.send(again)
+        assert await peer.receive() == Frame(ACK, EMPTY, 500)
+    assert task.result() == DownlinkReply("2.05", TLV, b"tlv")
+    peer.send(again)
+    assert await peer.receive() == Frame(ACK, EMPTY, 500)
+    assert uplinks.notifications.empty(), "it is no notification"
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [CON, NON])
 async def test_a_response_whose_acknowledgement_was_lost_ends_the_retransmissions(
