@@ -1,5 +1,7 @@
 """Nothing of what strangers send stays: no stranger may fill the memory."""
 
+from contextlib import ExitStack
+
 from aiocoap import ContentFormat
 from aiocoap.numbers.optionnumbers import OptionNumber
 
@@ -76,8 +78,9 @@ async def test_judged_notifications_are_forgotten(
 
 
 async def test_unfinished_bodies_of_many_peers_are_bounded(server: CoapServer) -> None:
-    for _ in range(50):
-        with device(server.port) as peer:
+    with ExitStack() as stack:  # all open at once: a closed one's port may be given to the next
+        for _ in range(50):
+            peer = stack.enter_context(device(server.port))
             await peer.reply(peer.request(POST, "/dp", b"x" * 1024, block1=Block(0, True, 6)))
     assert len(server._bodies) == 50
     assert server._bodies._bytes == 50 * 1024
