@@ -27,12 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The parts of a started appliance; `coap_port` is 0 where plain CoAP is off."""
+    """Where a started appliance is reached; `coap_port` is 0 where plain CoAP is off."""
 
     coap_port: int
     url: str
-    fleet: Fleet
-    bus: EventBus
 
 
 @asynccontextmanager
@@ -45,7 +43,7 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         stack.enter_context(_take_folder(state))
         models = load_registry()
         # Numbers go on rising over a restart, so a browser that reconnects knows what it missed.
-        bus = EventBus(first_number=clock.now().wall_ms)
+        bus = EventBus(first_number=clock.wall_ms())
         store = Store(state / DATABASE, partial(describe, models))
         kept = await store.start()
         stack.push_async_callback(store.stop)
@@ -66,7 +64,7 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         http = HttpServer(web, reader, fleet, bus, models)
         await http.start()
         stack.push_async_callback(http.stop)
-        yield Running(coap.port, http.url, fleet, bus)
+        yield Running(coap.port, http.url)
         log.info("stopping")
 
 

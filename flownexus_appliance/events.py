@@ -65,6 +65,11 @@ class EventBus:
     def __post_init__(self) -> None:
         self._next = self.first_number
 
+    @property
+    def last_number(self) -> int:
+        """The number of the newest event, one below the first while there is none."""
+        return self._next - 1
+
     def publish(self, name: str, data: dict[str, Any]) -> Event:
         event = Event(self._next, name, data)
         self._next += 1

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from flownexus_appliance.coap.server import CoapServer
-from flownexus_appliance.coap.udp import LOOPBACK
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.events import Event, EventBus
 from flownexus_appliance.fleet.fleet import Fleet, FleetOptions
@@ -19,6 +18,7 @@ from flownexus_appliance.lwm2m.core import Moment
 from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.registry import load_registry
 from flownexus_appliance.system import clock
+from flownexus_appliance.system.config import LOOPBACK
 from tests.peer import DEADLINE_S
 
 _models: list[ModelSet] = []

@@ -29,12 +29,13 @@ from ..fleet.ports import (
 )
 from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.effects import Reply
+from ..system.config import Network
 from .blocks import Bodies
 from .codes import ERROR_CODES, MAX_CONTENT_FORMAT, MAX_OBSERVE, SUCCESS_CODES, dotted, number_of
 from .downlink import Requester
 from .messages import Acknowledge, Answer, DeviceMessages, DeviceTokens
 from .peers import Peer
-from .udp import Network, UdpTransport
+from .udp import UdpTransport
 
 MAX_DIAGNOSTIC: Final = 64
 _UNDERSTOOD: Final = frozenset(

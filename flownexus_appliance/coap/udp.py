@@ -18,19 +18,15 @@ from aiocoap import interfaces
 
 from ..errors import ApplianceError
 from ..fleet.ports import DeviceSilent
+from ..system.config import LOOPBACK, Network
 from .peers import Peer, SocketAddress, address_text, parse_address
 
 Host = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_DATAGRAM: Final = 2048
 BURST: Final = 64
 RECENT_PEERS: Final = 8192
 RECEIVE_BUFFER: Final = 1 << 20
 _ANCILLARY: Final = socket.CMSG_SPACE(32) * 2
-LOOPBACK: Final[tuple[Network, ...]] = (
-    ipaddress.ip_network("127.0.0.0/8"),
-    ipaddress.ip_network("::1/128"),
-)
 # Linux's <linux/in.h>; the socket module does not name it before Python 3.14.
 _IP_PKTINFO: Final = 8
 log = logging.getLogger(__name__)
@@ -139,17 +135,16 @@ class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
         try:
             self._open(family, host)
         except OSError:
-            if not self._sockets and host != "::":
-                raise
             return False
         return True
 
     def _open(self, family: int, host: str) -> None:
+        wildcard = host in ("::", "0.0.0.0")
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            if host in ("::", "0.0.0.0"):
+            if wildcard:
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -164,7 +159,7 @@ class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
             sock.close()
             raise
         self._sockets.append(sock)
-        if host in ("::", "0.0.0.0"):
+        if wildcard:
             self._wildcard.add(sock.fileno())
 
     def _readable(self, sock: socket.socket) -> None:

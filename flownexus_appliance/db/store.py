@@ -295,7 +295,7 @@ def _objects_to_json(objects: Mapping[int, RegisteredObject]) -> str:
     )
 
 
-def objects_from_json(text: str) -> dict[int, RegisteredObject]:
+def _objects_from_json(text: str) -> dict[int, RegisteredObject]:
     return {
         int(n): RegisteredObject(o["version"], tuple(o["instances"])) for n, o in json.loads(text).items()
     }
@@ -363,7 +363,7 @@ def _registration(row: sqlite3.Row) -> Registration:
         binding=row["binding"],
         queue_mode=bool(row["queue_mode"]),
         root_path=row["root_path"],
-        objects=objects_from_json(row["objects"]),
+        objects=_objects_from_json(row["objects"]),
         content_formats=tuple(json.loads(row["content_formats"])),
         message_id=row["message_id"],
         token=row["token"],

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from ..errors import ApplianceError, UsageError
 from ..events import EventBus
 from ..lwm2m.model import ModelSet
 from ..pki.selfsigned import ensure_certificate
+from ..system.clock import wall_ms
 from . import api, errors, pages
 from .answers import MAX_BODY_BYTES, add_security_headers
 from .ports import PARTS, Fleet, Parts
@@ -28,10 +28,6 @@ STOP_TIMEOUT_S: Final = 2.0
 KEEPALIVE_S: Final = 75.0
 # The overview's stream names every device it shows, percent-encoded.
 MAX_REQUEST_LINE_BYTES: Final = 32 * 1024
-
-
-def wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class HttpServer:
         fleet: Fleet,
         bus: EventBus,
         models: ModelSet,
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._options = options
         hub = Hub(bus, fleet.counts)

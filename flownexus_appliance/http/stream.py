@@ -154,10 +154,7 @@ class Hub:
     @property
     def last_number(self) -> int:
         """The number of the newest event: a page says up to where it is right."""
-        newest = self._bus.first_number - 1
-        for event in self._bus:
-            newest = event.number
-        return newest
+        return self._bus.last_number
 
     def join(self, endpoints: frozenset[str] | None, after: int | None) -> Listener:
         """A new listener; with `after`, what is kept of the later events comes first.
@@ -171,7 +168,7 @@ class Hub:
                 "close pages that nobody looks at",
             )
         kept = list(self._bus)
-        last = kept[-1].number if kept else self._bus.first_number - 1
+        last = self._bus.last_number
         listener = Listener(endpoints, last)
         if after is not None and after != last:
             first = kept[0].number if kept else last + 1

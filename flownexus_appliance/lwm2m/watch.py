@@ -7,6 +7,7 @@ registration does not say: that is for Discover to find.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ..errors import UsageError, clean
@@ -49,6 +50,7 @@ class WatchPattern:
     resource_id: int
 
     @classmethod
+    @lru_cache(maxsize=256)  # the same few settings for every device
     def parse(cls, text: str) -> "WatchPattern":
         """Read a pattern (the first slash may be missing); raises UsageError("watch_pattern_invalid")."""
         parts = text.removeprefix("/").split("/") if len(text) <= _LONGEST else []

@@ -75,14 +75,17 @@ def _level(value: Any) -> str:
     raise ValueError(f"give one of {', '.join(LOG_LEVELS)}")
 
 
-_LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+LOOPBACK: Final[tuple[Network, ...]] = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CoapConfig:
     port: int = _setting(5683, "UDP port of plain CoAP", _port)
     networks: tuple[Network, ...] = _setting(
-        _LOOPBACK,
+        LOOPBACK,
         "networks whose devices may speak plain CoAP, unencrypted; an empty list turns it off",
         _networks,
     )

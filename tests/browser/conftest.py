@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.events import EventBus
-from flownexus_appliance.http.server import HttpOptions, HttpServer, tls_context, wall_clock_ms
+from flownexus_appliance.http.server import HttpOptions, HttpServer, tls_context
 from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registry import load_registry
 from flownexus_appliance.lwm2m.values import Record
+from flownexus_appliance.system.clock import wall_ms
 from tests.unit.http.house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
 
 from .chromium import Chromium, connected, running_chromium
@@ -49,21 +50,21 @@ class House:
 
     def tell(self, endpoint: str, path: str, value: float | bool, data_type: str = "float") -> None:
         """A value arrives from a device now."""
-        now = wall_clock_ms()
+        now = wall_ms()
         sample = {"path": path, "value": value, "data_type": data_type, "time_ms": now}
         self.bus.publish("values", {"endpoint": endpoint, "received_ms": now, "values": [sample]})
 
     def move(self, endpoint: str, state: str) -> None:
         """A device's presence changes now."""
         self.fleet.states[endpoint] = state
-        self.bus.publish("presence", {"endpoint": endpoint, "presence": state, "time_ms": wall_clock_ms()})
+        self.bus.publish("presence", {"endpoint": endpoint, "presence": state, "time_ms": wall_ms()})
 
 
 @pytest.fixture(scope="session")
 def options(tmp_path_factory: pytest.TempPathFactory) -> HttpOptions:
     """One certificate for all servers of the run, so that the browser can trust it from its start."""
     options = HttpOptions(tmp_path_factory.mktemp("state"), port=0)
-    tls_context(options, wall_clock_ms())
+    tls_context(options, wall_ms())
     return options
 
 
@@ -98,7 +99,7 @@ def today(records: tuple[Record, ...], shift_ms: int) -> tuple[Record, ...]:
 @pytest.fixture
 async def house(tmp_path: FilePath, options: HttpOptions, models: ModelSet) -> AsyncIterator[House]:
     before = asyncio.all_tasks()
-    shift_ms = wall_clock_ms() - NOW_MS
+    shift_ms = wall_ms() - NOW_MS
     database = tmp_path / "flownexus.db"
     devices = {
         SENSOR: today((*IDENTITY, *curve("/3303/0/5700", 1440, 60_000)), shift_ms),

@@ -10,10 +10,10 @@ import pytest
 from aiocoap.numbers.constants import TransportTuning
 
 from flownexus_appliance.coap.server import CoapServer
-from flownexus_appliance.coap.udp import LOOPBACK
 from flownexus_appliance.errors import PeerError
 from flownexus_appliance.fleet.ports import Judge, Notification, Respond, Uplink
 from flownexus_appliance.lwm2m.effects import Reply
+from flownexus_appliance.system.config import LOOPBACK
 from tests.peer import DEADLINE_S, DevicePeer, device
 
 Outcome = Reply | PeerError | None

@@ -11,11 +11,12 @@ import pytest
 from flownexus_appliance.coap import udp
 from flownexus_appliance.coap.peers import address_text, parse_address
 from flownexus_appliance.coap.server import CoapServer
-from flownexus_appliance.coap.udp import LOOPBACK, Network, UdpTransport
+from flownexus_appliance.coap.udp import UdpTransport
 from flownexus_appliance.errors import ApplianceError, PeerError
 from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, Method
 from flownexus_appliance.lwm2m.effects import Reply, Success
 from flownexus_appliance.lwm2m.paths import Path
+from flownexus_appliance.system.config import LOOPBACK, Network
 from tests.peer import CON, CONTENT, DEADLINE_S, EMPTY, POST, RST, DevicePeer, Frame, device
 
 from .conftest import ELSEWHERE, ScriptedUplinks
