@@ -14,6 +14,7 @@ SUCCESS_CODES: Final[Mapping[Success, Code]] = {
     Success.CREATED: Code.CREATED,
     Success.CHANGED: Code.CHANGED,
     Success.DELETED: Code.DELETED,
+    Success.CONTENT: Code.CONTENT,
 }
 
 # What a device is told of each PeerError; tests check that every code raised is in here.

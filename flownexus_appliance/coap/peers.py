@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiocoap import error, interfaces
 
 from ..errors import PeerError, clean
+from ..fleet.ports import Sender
 
 # Zephyr's default for a block; larger messages to it are refused or stored corrupt.
 BLOCK_SIZE_EXPONENT: Final = 5
@@ -21,7 +22,7 @@ SocketAddress = tuple[Any, ...]
 class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
     """A remote address over one of our sockets; `local` is the packet info to answer from."""
 
-    __slots__ = ("local", "pending", "replies", "sock", "sockaddr", "text")
+    __slots__ = ("local", "pending", "replies", "sender", "sock", "sockaddr", "text")
 
     scheme = "coap"
     is_multicast = False
@@ -32,6 +33,7 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
         self.sock = sock
         self.sockaddr = sockaddr
         self.text = text
+        self.sender = Sender(text, text)
         self.local: tuple[tuple[int, int, bytes], ...] = ()
         # Requests by their digest: those that wait for their answer, and the last answers, each with
         # the loop's time until when it is good (`messages.DeviceMessages`).

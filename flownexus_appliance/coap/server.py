@@ -90,13 +90,13 @@ class CoapServer:
     def port(self) -> int:
         return self._transport.port
 
-    async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
+    async def request(self, peer: str, downlink: Downlink) -> DownlinkReply:
         """See `fleet.ports.Wire`."""
         if self._context is None:
             raise DeviceSilent(
                 "address_unreachable", "the wire is not up", "wait until the appliance is ready"
             )
-        return await self._requester.request(self._transport.peer(address), downlink)
+        return await self._requester.request(self._transport.peer(peer), downlink)
 
     # From the transport
 
@@ -144,7 +144,7 @@ class CoapServer:
     def _notified(self, response: Message, acknowledge: Acknowledge) -> None:
         block = response.opt.block2
         notification = Notification(
-            address=response.remote.text,
+            sender=response.remote.sender,
             token=response.token,
             observe=number_of(response.opt.observe, MAX_OBSERVE),
             code=dotted(response.code),
@@ -191,7 +191,7 @@ def _uplink(request: Message) -> Uplink:
         raise PeerError("not_acceptable", "the answer has no content", "leave the Accept option out")
     return Uplink(
         action=action,
-        address=request.remote.text,
+        sender=request.remote.sender,
         message_id=request.mid,
         token=request.token,
         query=request.opt.uri_query,
@@ -227,6 +227,9 @@ def _respond(request: Message, answer: Answer, outcome: Reply | PeerError | None
         response = Message(code=SUCCESS_CODES[outcome.success])
         if outcome.location:
             response.opt.location_path = outcome.location
+        if outcome.content_format is not None:
+            response.opt.content_format = outcome.content_format
+            response.payload = outcome.payload
         answer(_echoing(request, response))
 
 

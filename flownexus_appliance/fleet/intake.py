@@ -98,12 +98,12 @@ class Intake:
             judge(Verdict.REFUSED)
             return
         device, live = found
-        if found[0].registration.address != notification.address:
+        if found[0].registration.peer != notification.sender.peer:
             # Without a session an address is all that tells who speaks; a device that moved
             # registers anew when its notification stays unanswered.
             log.info(
                 "notification from a foreign address",
-                extra={"ENDPOINT": device.endpoint, "PEER": notification.address},
+                extra={"ENDPOINT": device.endpoint, "PEER": notification.sender.address},
             )
             judge(Verdict.SILENT)
             return
@@ -170,16 +170,17 @@ class Intake:
     def _registration(self, uplink: Uplink, moment: Moment) -> Effects:
         if uplink.action is Action.REGISTER:
             request = parse_register(uplink.query, uplink.payload)
-            origin = Origin(uplink.address, uplink.message_id, uplink.token)
+            origin = Origin(uplink.sender.address, uplink.message_id, uplink.token, uplink.sender.session)
             return self._core.register(request, origin, moment, secrets.token_bytes(REGISTRATION_ID_BYTES))
         if uplink.action is Action.UPDATE:
             update = parse_update(uplink.query, uplink.payload)
-            return self._core.update(uplink.registration_id, update, uplink.address, moment)
+            sender = uplink.sender
+            return self._core.update(uplink.registration_id, update, sender.address, moment, sender.session)
         return self._core.deregister(uplink.registration_id, moment)
 
     def _send(self, uplink: Uplink, moment: Moment, respond: Respond) -> None:
         """Send (LwM2M Core 1.1.1 6.4.6): the peer's address tells whose values these are."""
-        device = self._core.device_at(uplink.address)
+        device = self._core.device_at(uplink.sender.peer)
         if device is None:
             raise PeerError("sender_unknown", "Send without a registration", "register first")
         records = self._decode(device, uplink.content_format, uplink.payload, Path.ROOT, moment)

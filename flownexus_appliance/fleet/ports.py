@@ -4,8 +4,9 @@
 sends a `Downlink` through a `Wire`. Neither side sees the other's libraries.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,26 +16,56 @@ from ..lwm2m.paths import Path
 
 
 class Action(StrEnum):
-    """What a device can ask (LwM2M Transport 1.1.1 sections 6.4.3 and 6.4.6)."""
+    """What a device can ask (LwM2M Transport 1.1.1 sections 6.4.2, 6.4.3 and 6.4.6)."""
 
     REGISTER = "register"
     UPDATE = "update"
     DEREGISTER = "deregister"
     SEND = "send"
+    BOOTSTRAP = "bootstrap"  # POST /bs (6.4.2)
+    BOOTSTRAP_PACK = "bootstrap_pack"  # GET /bspack (LwM2M Transport 1.2 6.4.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a message came from.
+
+    `peer` is the way back, and the key of what is known of it: the address of plain CoAP
+    ("192.0.2.1:5683"), or the name of a DTLS session, which outlives a change of address and a
+    restart. `address` is where it spoke from, for people. `endpoint` is whom the session's
+    credential belongs to, None over plain CoAP; with the enrolment key, which belongs to nobody,
+    `enrolling` is set. `local_host` is our address as the device reached it, "" where unknown.
+    """
+
+    peer: str
+    address: str
+    endpoint: str | None = None
+    enrolling: bool = False
+    local_host: str = ""
+
+    @property
+    def secure(self) -> bool:
+        return self.peer != self.address
+
+    @property
+    def session(self) -> str:
+        """The name of the DTLS session, "" over plain CoAP."""
+        return self.peer if self.secure else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """A request of a device. `content_format` is None where the option was absent."""
+    """A request of a device. `content_format` and `accept` are None where the option was absent."""
 
     action: Action
-    address: str
+    sender: Sender
     message_id: int
     token: bytes
     query: tuple[str, ...] = ()
     content_format: int | None = None
     payload: bytes = b""
     registration_id: str = ""
+    accept: int | None = None
 
 
 # Answers an uplink once, now or later. None: stay silent, so that the device sends it again.
@@ -56,7 +87,7 @@ class Notification:
     `partial`: the payload is only the first block (RFC 7959 3.4), the rest waits to be read.
     """
 
-    address: str
+    sender: Sender
     token: bytes
     observe: int | None
     code: str
@@ -128,5 +159,83 @@ class DeviceSilent(ApplianceError):
 class Wire(Protocol):
     """Sends requests to devices."""
 
-    async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
-        """Send and wait; raises DeviceSilent, or PeerError where the answer is not CoAP."""
+    async def request(self, peer: str, downlink: Downlink) -> DownlinkReply:
+        """Send to a `Sender.peer` and wait.
+
+        Raises DeviceSilent, and PeerError where the answer is not CoAP.
+        """
+
+
+class ProofKind(StrEnum):
+    """How a DTLS peer proved who it is."""
+
+    PSK = "psk"
+    CERTIFICATE = "certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a DTLS handshake proved: the PSK identity, or the SHA-256 of the peer's certificate."""
+
+    kind: ProofKind
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whom a proof stands for: an endpoint, or (None) whoever may enrol; by which credential."""
+
+    endpoint: str | None
+    credential_id: int
+
+
+class Keyring(Protocol):
+    """What the DTLS side asks and is told of credentials; all in the event loop."""
+
+    def secrets(self) -> Mapping[Proof, bytes]:
+        """All that may come in now, with the key of a PSK, b"" for a certificate."""
+
+    def admit(self, proof: Proof) -> Admission | None:
+        """Whom a proof stands for now; None where it is good no more."""
+
+    def watch(self, changed: Callable[[Proof, bytes | None], None]) -> None:
+        """Have `changed` called with each proof that is let in (its secret) or is good no more (None).
+
+        The sessions that a proof has made end with it; one that gets another secret is told twice.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """A DTLS session as it survives a restart.
+
+    `id` is its Connection ID and names it (`Sender.peer` is "dtls-" and this in hexadecimal);
+    `snapshot` is what the engine made of it at its handshake, `counters` where its records stand.
+    A session that is not `live` was closed and can only be resumed, by `resumption_id` (RFC 5246
+    7.4.1.2; empty where it cannot be). Snapshots hold master secrets.
+    """
+
+    id: bytes
+    address: str
+    proof: Proof
+    snapshot: bytes = field(repr=False)
+    counters: bytes
+    resumption_id: bytes
+    live: bool
+    used_ms: int
+
+
+class SessionKeeper(Protocol):
+    """Keeps DTLS sessions; what is put is gathered and on disk with the next commit."""
+
+    def put_session(self, saved: SavedSession) -> None:
+        """Keep a session, in place of an earlier state of it."""
+
+    def put_session_counters(self, counters: Mapping[bytes, tuple[bytes, str, int]]) -> None:
+        """Keep counters, address and time of last use (ms since 1970) by session id."""
+
+    def remove_session(self, session_id: bytes) -> None:
+        """Forget a session."""
+
+    def commit(self) -> asyncio.Future[None]:
+        """Done when all that was put so far is on disk; shared, fails with StoreError."""

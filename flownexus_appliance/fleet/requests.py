@@ -156,7 +156,7 @@ class DeviceRequests:
         if lock is None:
             lock = self._locks[registration.endpoint] = asyncio.Lock()
         async with lock:
-            # The address may have moved while this request waited for its turn.
+            # The device may have moved while this request waited for its turn.
             now = self._registration(registration.endpoint)
             if now.id != registration.id:
                 raise DeviceSilent(
@@ -164,7 +164,7 @@ class DeviceRequests:
                     f"{clean(registration.endpoint)} registered anew in between",
                     "try again",
                 )
-            return await self._wire.request(now.address, replace(downlink, root_path=now.root_path))
+            return await self._wire.request(now.peer, replace(downlink, root_path=now.root_path))
 
     def _values(self, reply: DownlinkReply, path: Path, types: TypeLookup) -> Answered:
         if not reply.success:

@@ -57,11 +57,19 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from and what tells its retransmissions apart."""
+    """Where a request came from and what tells its retransmissions apart.
+
+    `session` is the DTLS session it came by, "" over plain CoAP.
+    """
 
     address: str
     message_id: int
     token: bytes
+    session: str = ""
+
+    @property
+    def peer(self) -> str:
+        return self.session or self.address
 
 
 @dataclass(slots=True)
@@ -84,13 +92,13 @@ class Device:
 
 
 class Core:
-    """Devices by endpoint, registration id, address and observation token."""
+    """Devices by endpoint, registration id, peer and observation token."""
 
     def __init__(self, awake_window_s: float = AWAKE_WINDOW_S) -> None:
         self.awake_window_s = awake_window_s
         self._devices: dict[str, Device] = {}
         self._by_id: dict[str, Device] = {}
-        self._by_address: dict[str, Device] = {}
+        self._by_peer: dict[str, Device] = {}
         self._by_token: dict[bytes, tuple[Device, LiveObservation]] = {}
 
     def __iter__(self) -> Iterator[Device]:
@@ -102,9 +110,9 @@ class Core:
     def device(self, endpoint: str) -> Device | None:
         return self._devices.get(endpoint)
 
-    def device_at(self, address: str) -> Device | None:
-        """The registered device that speaks from this address."""
-        return self._by_address.get(address)
+    def device_at(self, peer: str) -> Device | None:
+        """The registered device that speaks by this session, or from this address without one."""
+        return self._by_peer.get(peer)
 
     # Registration interface
 
@@ -112,7 +120,7 @@ class Core:
         """A Register: replaces any registration of the same endpoint.
 
         `entropy` is REGISTRATION_ID_BYTES random bytes. A retransmitted Register (same endpoint,
-        address, message id and token) keeps its id, so a lost reply does not leave two.
+        peer, message id and token) keeps its id, so a lost reply does not leave two.
         """
         device = self._devices.setdefault(request.endpoint, Device(request.endpoint))
         _advance(device, RegistrationEvent.REGISTER)
@@ -135,6 +143,7 @@ class Core:
             updated_ms=moment.wall_ms,
             expires_at=moment.now + request.lifetime_s + GRACE_S,
             attributes=request.attributes,
+            session=origin.session,
         )
         effects: list[Effect] = list(self._drop_observations(device))
         self._adopt(device, registration)
@@ -145,8 +154,15 @@ class Core:
         effects.append(Onboard(device.endpoint))
         return tuple(effects)
 
-    def update(self, registration_id: str, request: UpdateRequest, address: str, moment: Moment) -> Effects:
-        """An Update; raises PeerError("registration_unknown")."""
+    def update(
+        self,
+        registration_id: str,
+        request: UpdateRequest,
+        address: str,
+        moment: Moment,
+        session: str = "",
+    ) -> Effects:
+        """An Update, from an address and by a session; raises PeerError("registration_unknown")."""
         device = self._registered(registration_id)
         before = device.registration
         assert before is not None
@@ -156,6 +172,7 @@ class Core:
         registration = replace(
             before,
             address=address,
+            session=session,
             lifetime_s=lifetime_s,
             binding=before.binding if request.binding is None else request.binding,
             queue_mode=_queue_mode(before, request),
@@ -322,15 +339,15 @@ class Core:
         self._release(device)
         device.registration = registration
         self._by_id[registration.id] = device
-        self._by_address[registration.address] = device
+        self._by_peer[registration.peer] = device
 
     def _release(self, device: Device) -> None:
         before = device.registration
         if before is None:
             return
         self._by_id.pop(before.id, None)
-        if self._by_address.get(before.address) is device:
-            del self._by_address[before.address]
+        if self._by_peer.get(before.peer) is device:
+            del self._by_peer[before.peer]
         device.registration = None
 
     def _end(self, device: Device, change: Change) -> Iterator[Effect]:
@@ -387,8 +404,8 @@ def _queue_mode(before: Registration, request: UpdateRequest) -> bool:
 
 
 def _repeats(before: Registration, origin: Origin) -> bool:
-    return (before.address, before.message_id, before.token) == (
-        origin.address,
+    return (before.peer, before.message_id, before.token) == (
+        origin.peer,
         origin.message_id,
         origin.token,
     )

@@ -14,6 +14,7 @@ class Success(StrEnum):
     CREATED = "created"
     CHANGED = "changed"
     DELETED = "deleted"
+    CONTENT = "content"
 
 
 class Change(StrEnum):
@@ -47,10 +48,15 @@ class RemoveObservation:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer the request at hand; `location` are the Location-Path options, in order."""
+    """Answer the request at hand; `location` are the Location-Path options, in order.
+
+    `content_format` is that of the payload, None where there is none.
+    """
 
     success: Success
     location: tuple[str, ...] = ()
+    payload: bytes = b""
+    content_format: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

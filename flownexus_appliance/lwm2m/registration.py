@@ -28,8 +28,9 @@ class RegisteredObject:
 class Registration:
     """A client's live registration.
 
-    `address` is the peer as the wire layer names it ("127.0.0.1:5683"), `*_ms` are wall-clock
-    times since 1970 UTC, `expires_at` is monotonic seconds of this run of the daemon.
+    `address` is where the client spoke from when it last registered or updated ("127.0.0.1:5683"),
+    `session` the DTLS session it spoke by, "" over plain CoAP. `*_ms` are wall-clock times since
+    1970 UTC, `expires_at` is monotonic seconds of this run of the daemon.
     """
 
     id: str
@@ -48,6 +49,12 @@ class Registration:
     updated_ms: int
     expires_at: float
     attributes: Mapping[str, str] = field(default_factory=dict)
+    session: str = ""
+
+    @property
+    def peer(self) -> str:
+        """The way to the client, as the wire layer finds it: by the session, else by the address."""
+        return self.session or self.address
 
     @property
     def instances(self) -> dict[int, tuple[int, ...]]:

@@ -320,8 +320,8 @@ class Devices(RuleBasedStateMachine):
     def indexes_agree_with_the_devices(self) -> None:
         core = self.core
         assert core._by_id == {r.id: d for d, r in self.registered()}
-        assert {address: d.endpoint for address, d in core._by_address.items()} == self.speaker
-        assert all(d.registration and d.registration.address == a for a, d in core._by_address.items())
+        assert {address: d.endpoint for address, d in core._by_peer.items()} == self.speaker
+        assert all(d.registration and d.registration.address == a for a, d in core._by_peer.items())
         by_token = {
             live.observation.token: (device, live)
             for device in core

@@ -81,4 +81,5 @@ def test_every_success_has_a_code() -> None:
         Success.CREATED: "2.01",
         Success.DELETED: "2.02",
         Success.CHANGED: "2.04",
+        Success.CONTENT: "2.05",
     }

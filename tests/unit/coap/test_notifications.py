@@ -2,7 +2,7 @@
 
 import pytest
 
-from flownexus_appliance.fleet.ports import Notification, Verdict
+from flownexus_appliance.fleet.ports import Notification, Sender, Verdict
 from tests.peer import ACK, BLOCK2, CHANGED, CON, EMPTY, NON, RST, SENML_CBOR, Block, DevicePeer, Frame
 
 from .conftest import ScriptedUplinks
@@ -13,7 +13,9 @@ TOKEN = b"observed"
 async def test_what_the_fleet_gets(peer: DevicePeer, uplinks: ScriptedUplinks) -> None:
     peer.notify(TOKEN, 7, b"\x80", SENML_CBOR)
     notification, judge = await uplinks.notification()
-    assert notification == Notification(peer.address, TOKEN, 7, "2.05", SENML_CBOR, b"\x80", partial=False)
+    assert notification == Notification(
+        Sender(peer.address, peer.address), TOKEN, 7, "2.05", SENML_CBOR, b"\x80", partial=False
+    )
     judge(Verdict.TAKEN)
 
 
@@ -82,7 +84,7 @@ async def test_devices_with_the_same_message_id(
     judges = {}
     for _ in range(2):
         notification, judge = await uplinks.notification()
-        judges[notification.address] = judge
+        judges[notification.sender.address] = judge
     judges[other_peer.address](Verdict.TAKEN)
     assert await other_peer.receive() == Frame(ACK, EMPTY, 9)
     await peer.silent()

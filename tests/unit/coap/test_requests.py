@@ -3,7 +3,7 @@
 import pytest
 
 from flownexus_appliance.errors import PeerError
-from flownexus_appliance.fleet.ports import Action
+from flownexus_appliance.fleet.ports import Action, Sender
 from flownexus_appliance.lwm2m.effects import Reply, Success
 from tests.peer import (
     ACK,
@@ -49,7 +49,7 @@ async def test_register_is_answered_with_two_location_options(
     assert len(reply.options) == 2
     uplink, _ = await uplinks.request()
     assert uplink.action is Action.REGISTER
-    assert uplink.address == peer.address
+    assert uplink.sender == Sender(peer.address, peer.address)
     assert (uplink.message_id, uplink.token) == (request.mid, request.token)
     assert uplink.query == REGISTER_QUERY
     assert uplink.content_format == LINKS
@@ -179,7 +179,10 @@ async def test_the_same_message_id_of_another_device_is_another_request(
     uplinks.outcomes += [CHANGED, CHANGED]
     for device in (peer, other_peer):
         await device.reply(device.request(POST, "/dp", mid=7, token=b"same"))
-    assert {(await uplinks.request())[0].address for _ in range(2)} == {peer.address, other_peer.address}
+    assert {(await uplinks.request())[0].sender.address for _ in range(2)} == {
+        peer.address,
+        other_peer.address,
+    }
 
 
 async def test_after_silence_a_retransmission_is_a_new_try(

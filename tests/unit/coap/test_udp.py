@@ -95,8 +95,8 @@ async def test_ipv6(server: CoapServer, uplinks: ScriptedUplinks) -> None:
     with device(server.port, "::1") as peer:
         assert (await peer.reply(peer.register())).status == "2.01"
         uplink, _ = await uplinks.request()
-        assert uplink.address == peer.address
-        assert uplink.address.startswith("[::1]:")
+        assert uplink.sender.address == peer.address
+        assert uplink.sender.address.startswith("[::1]:")
         assert await read_from(server, peer) == b"here"
 
 
@@ -108,7 +108,7 @@ async def test_a_wildcard_socket_answers_and_asks(uplinks: ScriptedUplinks, host
     try:
         with device(server.port, host) as peer:
             assert (await peer.reply(peer.register())).status == "2.01"
-            assert (await uplinks.request())[0].address == peer.address
+            assert (await uplinks.request())[0].sender.address == peer.address
             assert await read_from(server, peer) == b"here"
     finally:
         await server.stop()

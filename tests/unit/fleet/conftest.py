@@ -23,6 +23,7 @@ from flownexus_appliance.fleet.ports import (
     DownlinkReply,
     Method,
     Notification,
+    Sender,
     Uplink,
     Verdict,
 )
@@ -147,6 +148,11 @@ def plays_a_thermometer(asked: Asked) -> None:
         asked.answer("2.04")
 
 
+def plain(address: str) -> Sender:
+    """Who speaks plain CoAP from an address."""
+    return Sender(address, address)
+
+
 @dataclass(slots=True)
 class House:
     """A running fleet and all that is around it."""
@@ -175,7 +181,7 @@ class House:
     def uplink(self, action: Action, address: str = HOME, **more: object) -> Uplink:
         self.sent += 1
         token = self.sent.to_bytes(2, "big")
-        return replace(Uplink(action, address, self.sent, token), **more)  # type: ignore[arg-type]
+        return replace(Uplink(action, plain(address), self.sent, token), **more)  # type: ignore[arg-type]
 
     def register_request(
         self,

@@ -9,7 +9,7 @@ from flownexus_appliance.lwm2m.observation import Observation
 from flownexus_appliance.lwm2m.paths import Path
 from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, senml
+from .conftest import CBOR, ELSEWHERE, HOME, House, plain, senml
 
 TOKEN = b"12345678"
 BARE = b"</1/0>"  # nothing to onboard
@@ -32,7 +32,9 @@ async def observed(house: House, path: str = TEMPERATURE, token: bytes = TOKEN) 
 def value(
     number: int | None, reading: float = 21.5, token: bytes = TOKEN, address: str = HOME
 ) -> Notification:
-    return Notification(address, token, number, "2.05", CBOR, senml({TEMPERATURE: reading}, TEMPERATURE))
+    return Notification(
+        plain(address), token, number, "2.05", CBOR, senml({TEMPERATURE: reading}, TEMPERATURE)
+    )
 
 
 # The answer comes after the commit
@@ -394,7 +396,7 @@ async def test_an_error_ends_the_observation(house: House, code: str, number: in
     """RFC 7641 3.2: an error, or a response without the option, is the last one."""
     await house.register(links=BARE)
     await observed(house)
-    last = Notification(HOME, TOKEN, number, code, CBOR, senml({TEMPERATURE: 1.0}, TEMPERATURE))
+    last = Notification(plain(HOME), TOKEN, number, code, CBOR, senml({TEMPERATURE: 1.0}, TEMPERATURE))
     assert await house.verdict(last) is Verdict.TAKEN
     assert house.rows.observations("one") == {}
     assert house.fleet.observed("one") == frozenset()
@@ -413,7 +415,10 @@ async def test_a_notification_that_nobody_understands_is_acknowledged(
     await house.register(links=BARE)
     await observed(house)
     house.clock.advance(1)
-    assert await house.verdict(Notification(HOME, TOKEN, 1, "2.05", content_format, payload)) is Verdict.TAKEN
+    assert (
+        await house.verdict(Notification(plain(HOME), TOKEN, 1, "2.05", content_format, payload))
+        is Verdict.TAKEN
+    )
     assert house.rows("SELECT count(*) FROM resource") == [(0,)]
     assert house.fleet.heard_ms("one") == house.clock.wall_ms
     assert TEMPERATURE in house.rows.observations("one")
@@ -438,7 +443,7 @@ async def test_the_last_word_before_a_deregistration(house: House) -> None:
 
 
 def first_block(number: int, path: str = TEMPERATURE) -> Notification:
-    return Notification(HOME, TOKEN, number, "2.05", CBOR, b"part", partial=True)
+    return Notification(plain(HOME), TOKEN, number, "2.05", CBOR, b"part", partial=True)
 
 
 async def test_a_large_notification_is_read_whole_and_then_acknowledged(house: House) -> None:
@@ -533,7 +538,9 @@ async def test_a_defect_does_not_stop_the_clock(
 
 async def test_strangers_leave_nothing_in_memory(house: House) -> None:
     for number in range(50):
-        await house.outcome(Uplink(Action.SEND, f"192.0.2.9:{number}", number, b"", content_format=CBOR))
+        await house.outcome(
+            Uplink(Action.SEND, plain(f"192.0.2.9:{number}"), number, b"", content_format=CBOR)
+        )
         await house.verdict(value(1, token=number.to_bytes(8, "big")))
         await house.update(f"nosuchid{number}")
     house.fleet._intake.types_of("nobody")

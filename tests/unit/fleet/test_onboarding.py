@@ -14,7 +14,7 @@ from flownexus_appliance.lwm2m.links import Link, format_links
 from flownexus_appliance.lwm2m.paths import Path
 from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, Asked, House, plays_a_thermometer, senml, silent
+from .conftest import CBOR, ELSEWHERE, HOME, Asked, House, plain, plays_a_thermometer, senml, silent
 
 FULL = b"</>;ct=112,</1/0>,</3/0>,</5/0>,</3303/0>,</3303/1>"
 TEMPERATURE = "/3303/0/5700"
@@ -225,7 +225,9 @@ async def test_an_observation_that_was_not_answered_is_forgotten(house: House) -
     asked = await house.wire.asked()
     asked.fail(silent())
     await until(lambda: house.rows.observations("one") == {})
-    late = Notification(HOME, asked.downlink.token, 1, "2.05", CBOR, senml({TEMPERATURE: 1.0}, TEMPERATURE))
+    late = Notification(
+        plain(HOME), asked.downlink.token, 1, "2.05", CBOR, senml({TEMPERATURE: 1.0}, TEMPERATURE)
+    )
     assert await house.verdict(late) is Verdict.REFUSED, "the device took it after all: it is told to stop"
 
 

@@ -14,7 +14,7 @@ from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import DataType, Record
 from tests.peer import DEADLINE_S, until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, senml, silent
+from .conftest import CBOR, ELSEWHERE, HOME, House, plain, senml, silent
 
 BARE = b"</1/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -143,7 +143,7 @@ async def test_observe(house: House) -> None:
     assert (result.status, [r.value for r in result.values]) == ("CONFIRMED", [21.5])
     assert house.rows.observations("one") == {TEMPERATURE: down.token}
     assert house.fleet.observed("one") == {Path.parse(TEMPERATURE)}
-    again = Notification(HOME, down.token, 5, "2.05", CBOR, senml({TEMPERATURE: 9.0}, TEMPERATURE))
+    again = Notification(plain(HOME), down.token, 5, "2.05", CBOR, senml({TEMPERATURE: 9.0}, TEMPERATURE))
     assert await house.verdict(again) is Verdict.TAKEN
     assert house.rows.samples("one", TEMPERATURE) == [21.5], "the answer itself, sent again"
 
@@ -153,7 +153,7 @@ async def test_a_notification_that_overtakes_the_answer_to_its_observe(house: Ho
     task = perform(house, "observe", TEMPERATURE)
     asked = await house.wire.asked()
     token = asked.downlink.token
-    second = Notification(HOME, token, 6, "2.05", CBOR, senml({TEMPERATURE: 2.0}, TEMPERATURE))
+    second = Notification(plain(HOME), token, 6, "2.05", CBOR, senml({TEMPERATURE: 2.0}, TEMPERATURE))
     assert await house.verdict(second) is Verdict.TAKEN
     house.clock.advance(0.5)
     asked.value({TEMPERATURE: 1.0}, observe=5)

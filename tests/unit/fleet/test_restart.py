@@ -12,7 +12,7 @@ from flownexus_appliance.lwm2m.paths import Path
 from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, a_house, plays_a_thermometer, senml
+from .conftest import CBOR, ELSEWHERE, HOME, House, a_house, plain, plays_a_thermometer, senml
 
 LINKS = b"</3/0>,</3303/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -28,7 +28,7 @@ async def live(house: House, *more: str) -> tuple[str, dict[str, bytes]]:
 
 
 def notification(token: bytes, number: int, value: float) -> Notification:
-    return Notification(HOME, token, number, "2.05", CBOR, senml({TEMPERATURE: value}, TEMPERATURE))
+    return Notification(plain(HOME), token, number, "2.05", CBOR, senml({TEMPERATURE: value}, TEMPERATURE))
 
 
 async def test_registrations_and_observations_outlive_a_restart(tmp_path: FilePath, clock: FakeClock) -> None:
