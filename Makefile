@@ -39,5 +39,6 @@ bench: ## The figures of benchmarks/results.json
 
 clean: ## Remove what the commands installed and made, except ./var
 	rm -rf .venv .setup node_modules flownexus_appliance/http/static/vendor tests/interop/leshan/target
+	rm -f flownexus_appliance/coap/dtls/_engine*.so
 	rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

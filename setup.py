@@ -1,5 +1,5 @@
-"""Lets tools that know only setup.py build the package; everything it says is in setup.cfg."""
+"""Names the one thing that setup.cfg cannot: the extension in C. Everything else is said there."""
 
 from setuptools import setup
 
-setup()
+setup(cffi_modules=["flownexus_appliance/coap/dtls/build_engine.py:ffibuilder"])

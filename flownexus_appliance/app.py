@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from .coap.server import CoapServer
 from .db.reads import Reader
@@ -16,6 +16,7 @@ from .errors import UsageError
 from .events import EventBus
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.telemetry import describe
+from .http.ports import Sources
 from .http.server import HttpOptions, HttpServer
 from .lwm2m.registry import load_registry
 from .system import clock
@@ -61,7 +62,9 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         await coap.start()
         uris = (f"coap://127.0.0.1:{coap.port}",) if coap.port else ()
         web = HttpOptions(state, config.http.host, config.http.port, uris)
-        http = HttpServer(web, reader, fleet, bus, models)
+        nothing: Any = None
+        sources = Sources(reader, fleet, nothing, nothing, nothing, bus, models)
+        http = HttpServer(web, sources)
         await http.start()
         stack.push_async_callback(http.stop)
         yield Running(coap.port, http.url)

@@ -28,6 +28,8 @@ ERROR_CODES: Final[Mapping[str, Code]] = {
     "ddf_invalid": Code.BAD_REQUEST,
     "endpoint_invalid": Code.BAD_REQUEST,
     "endpoint_missing": Code.BAD_REQUEST,
+    "endpoints_full": Code.FORBIDDEN,
+    "identity_refused": Code.FORBIDDEN,
     "lifetime_invalid": Code.BAD_REQUEST,
     "links_invalid": Code.BAD_REQUEST,
     "method_not_allowed": Code.METHOD_NOT_ALLOWED,

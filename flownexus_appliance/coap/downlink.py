@@ -162,6 +162,6 @@ def _size(exponent: int) -> int:
 def _silent(peer: Peer, reason: str) -> DeviceSilent:
     return DeviceSilent(
         "device_unanswered",
-        f"{peer.text} did not answer: {reason}",
+        f"{peer.sender.address} did not answer: {reason}",
         "a sleeping device answers after it wakes; otherwise check its power and network",
     )

@@ -171,12 +171,12 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         known = peer.replies.pop(digest, None)
         if known is not None and self.loop.time() < known[1]:
             peer.replies[digest] = known
-            self.message_interface.send_bytes(known[0], peer)
+            peer.deliver(known[0])
             return
-        peer.pending.add(digest)
+        peer.pending[digest] = None
 
         def answer(response: Message | None) -> None:
-            peer.pending.discard(digest)
+            peer.pending.pop(digest, None)
             if response is None:
                 return
             response.token = request.token
@@ -189,12 +189,12 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             peer.replies[digest] = data, self.loop.time() + EXCHANGE_LIFETIME_S
             if len(peer.replies) > REPLIES_KEPT:
                 del peer.replies[next(iter(peer.replies))]
-            self.message_interface.send_bytes(data, peer)
+            peer.deliver(data)
 
         try:
             self.token_manager.serve(request, answer)
         except BaseException:
-            peer.pending.discard(digest)  # never to be answered: its repetition is a new try
+            peer.pending.pop(digest, None)  # never to be answered: its repetition is a new try
             raise
 
     def _take_notification(self, response: Message) -> None:
@@ -222,7 +222,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
 
     def _acknowledge(self, peer: Peer, message_id: int) -> None:
         """An empty acknowledgement: version 1, type ACK, code 0.00, the message id."""
-        self.message_interface.send_bytes(b"\x60\x00" + message_id.to_bytes(2, "big"), peer)
+        peer.deliver(b"\x60\x00" + message_id.to_bytes(2, "big"))
 
 
 def _is_register(request: Message) -> bool:

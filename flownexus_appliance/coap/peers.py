@@ -6,7 +6,6 @@ move a peer to another address without losing any of it.
 """
 
 import ipaddress
-import socket
 from typing import Any, Final
 
 from aiocoap import error, interfaces
@@ -17,35 +16,35 @@ from ..fleet.ports import Sender
 # Zephyr's default for a block; larger messages to it are refused or stored corrupt.
 BLOCK_SIZE_EXPONENT: Final = 5
 SocketAddress = tuple[Any, ...]
+PacketInfo = tuple[int, int, bytes]
 
 
 class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
-    """A remote address over one of our sockets; `local` is the packet info to answer from."""
+    """Whom messages come from and go to: an address, or a DTLS session wherever it is."""
 
-    __slots__ = ("local", "pending", "replies", "sender", "sock", "sockaddr", "text")
+    __slots__ = ("pending", "replies")
 
-    scheme = "coap"
     is_multicast = False
     is_multicast_locally = False
     maximum_block_size_exp = BLOCK_SIZE_EXPONENT
+    sender: Sender
 
-    def __init__(self, sock: socket.socket, sockaddr: SocketAddress, text: str) -> None:
-        self.sock = sock
-        self.sockaddr = sockaddr
-        self.text = text
-        self.sender = Sender(text, text)
-        self.local: tuple[tuple[int, int, bytes], ...] = ()
+    def __init__(self) -> None:
         # Requests by their digest: those that wait for their answer, and the last answers, each with
         # the loop's time until when it is good (`messages.DeviceMessages`).
-        self.pending: set[int] = set()
+        self.pending: dict[int, None] = {}
         self.replies: dict[int, tuple[bytes, float]] = {}
 
+    def deliver(self, data: bytes) -> None:
+        """Send a CoAP message; what cannot be sent is lost, as on the way it may be too."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
-        return f"<Peer {self.text}>"
+        return f"<Peer {self.sender.address}>"
 
     @property
     def hostinfo(self) -> str:
-        return self.text
+        return self.sender.address
 
     @property
     def hostinfo_local(self) -> str:
@@ -53,7 +52,7 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
 
     @property
     def uri_base(self) -> str:
-        return f"coap://{self.text}"
+        return f"{self.scheme}://{self.sender.address}"
 
     @property
     def uri_base_local(self) -> str:
@@ -62,6 +61,22 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
     @property
     def blockwise_key(self) -> int:
         return id(self)
+
+
+class Outlet(interfaces.MessageInterface):  # type: ignore[misc]
+    """What aiocoap's message layer sends by: every peer knows its own way."""
+
+    def send(self, message: Any) -> None:
+        message.remote.deliver(message.encode())
+
+    async def determine_remote(self, message: Any) -> None:
+        """Requests always come with their remote: nothing is resolved here."""
+
+    async def recognize_remote(self, remote: Any) -> bool:
+        return isinstance(remote, Peer)
+
+    async def shutdown(self) -> None:
+        """The sockets are closed by who opened them."""
 
 
 def address_text(sockaddr: SocketAddress) -> str:

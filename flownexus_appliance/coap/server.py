@@ -1,4 +1,4 @@
-"""The CoAP server: plain CoAP on UDP, `/rd` and `/dp` up, requests to devices down.
+"""The CoAP server: over UDP and over DTLS, `/rd`, `/dp` and `/bs` up, requests to devices down.
 
 LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go up as plain data to the
 `Uplinks`; this module checks what CoAP itself demands: method, options, formats, blocks.
@@ -7,7 +7,7 @@ LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go u
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -22,7 +22,10 @@ from ..fleet.ports import (
     DeviceSilent,
     Downlink,
     DownlinkReply,
+    Keyring,
     Notification,
+    SavedSession,
+    SessionKeeper,
     Uplink,
     Uplinks,
     Verdict,
@@ -33,8 +36,9 @@ from ..system.config import Network
 from .blocks import Bodies
 from .codes import ERROR_CODES, MAX_CONTENT_FORMAT, MAX_OBSERVE, SUCCESS_CODES, dotted, number_of
 from .downlink import Requester
+from .dtls.transport import PSK_ONLY, DtlsTransport, Identity
 from .messages import Acknowledge, Answer, DeviceMessages, DeviceTokens
-from .peers import Peer
+from .peers import Outlet, Peer
 from .udp import UdpTransport
 
 MAX_DIAGNOSTIC: Final = 64
@@ -55,29 +59,55 @@ _ACKNOWLEDGE: Final = {Verdict.TAKEN: True, Verdict.REFUSED: False, Verdict.SILE
 log = logging.getLogger(__name__)
 
 
-class CoapServer:
-    """One aiocoap context over our own transport; a `Wire` for the fleet."""
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """What CoAP over DTLS needs: where to listen, whom to let in, where sessions are kept.
 
-    def __init__(self, port: int, networks: Sequence[Network], uplinks: Uplinks) -> None:
+    `kept` are the sessions of an earlier run, `identity` what the box shows of itself at first.
+    """
+
+    port: int
+    networks: Sequence[Network]
+    keyring: Keyring
+    keeper: SessionKeeper
+    kept: Sequence[SavedSession] = ()
+    identity: Identity = PSK_ONLY
+
+
+class CoapServer:
+    """One aiocoap context over our own transports; a `Wire` for the fleet."""
+
+    def __init__(
+        self, port: int, networks: Sequence[Network], uplinks: Uplinks, secure: Secure | None = None
+    ) -> None:
         self._port = port
         self._networks = networks
         self._uplinks = uplinks
+        self._secure = secure
         self._bodies = Bodies()
         self._context: aiocoap.Context | None = None
+        self.dtls: DtlsTransport | None = None
         self.received = 0
 
     async def start(self) -> None:
-        """Listen; raises ApplianceError("port_unavailable")."""
+        """Listen; raises ApplianceError: `port_unavailable`, `dtls_unusable`."""
         self._loop = asyncio.get_running_loop()
         context = aiocoap.Context(loop=self._loop, loggername="aiocoap.box")
         tokens = DeviceTokens(context, self._serve, self._notified)
         self._messages = DeviceMessages(tokens)
         tokens.token_interface = self._messages
-        self._transport = UdpTransport(self._port, self._networks, self._receive)
-        self._messages.message_interface = self._transport
+        self._messages.message_interface = Outlet()
         context.request_interfaces.append(tokens)
         self._context = context
         self._requester = Requester(tokens)
+        self._transport = UdpTransport(self._port, self._networks, self._receive)
+        if self._secure is not None:
+            wanted = self._secure
+            self.dtls = DtlsTransport(
+                wanted.port, wanted.networks, wanted.keyring, wanted.keeper, self._receive
+            )
+            self.dtls.present(wanted.identity)
+            await self.dtls.start(wanted.kept)
         self._transport.start()
 
     async def stop(self) -> None:
@@ -85,10 +115,23 @@ class CoapServer:
         context, self._context = self._context, None
         if context is not None:
             await context.shutdown()
+            self._transport.close()
+            if self.dtls is not None:
+                await self.dtls.stop()
 
     @property
     def port(self) -> int:
-        return self._transport.port
+        return self._transport.sockets.port
+
+    @property
+    def secure_port(self) -> int:
+        """The port of CoAP over DTLS; 0 where it is off."""
+        return self.dtls.port if self.dtls is not None else 0
+
+    def present(self, identity: Identity) -> None:
+        """Show another certificate from the next handshake on; see `DtlsTransport.present`."""
+        if self.dtls is not None:
+            self.dtls.present(identity)
 
     async def request(self, peer: str, downlink: Downlink) -> DownlinkReply:
         """See `fleet.ports.Wire`."""
@@ -96,16 +139,21 @@ class CoapServer:
             raise DeviceSilent(
                 "address_unreachable", "the wire is not up", "wait until the appliance is ready"
             )
-        return await self._requester.request(self._transport.peer(peer), downlink)
+        return await self._requester.request(self._find(peer), downlink)
 
-    # From the transport
+    def _find(self, name: str) -> Peer:
+        if self.dtls is not None and name.startswith("dtls-"):
+            return self.dtls.peer(name)
+        return self._transport.peer(name)
+
+    # From the transports
 
     def _receive(self, data: bytes, peer: Peer) -> None:
         self.received += 1
         try:
             message = _decode(data, peer)
         except PeerError as error:
-            log.info("not CoAP", extra={"PEER": peer.text, "ERROR_CODE": error.code})
+            log.info("not CoAP", extra={"PEER": peer.sender.address, "ERROR_CODE": error.code})
             # RFC 7252 4.2: a confirmable message that cannot be processed is rejected by a reset.
             if len(data) >= 4 and data[0] >> 4 == 0b0100:
                 self._messages.reset(peer, int.from_bytes(data[2:4], "big"))
@@ -114,7 +162,7 @@ class CoapServer:
             self._messages.take(message, hash(data))
         except Exception:
             # A defect of ours or of the library met one datagram; the next one is served.
-            log.exception("datagram failed", extra={"PEER": peer.text})
+            log.exception("datagram failed", extra={"PEER": peer.sender.address})
 
     # From the message layer
 
@@ -244,7 +292,7 @@ def _refuse(peer: Any, error: PeerError, answer: Answer) -> None:
     code = ERROR_CODES[error.code]
     log.info(
         "request refused",
-        extra={"PEER": peer.text, "ERROR_CODE": error.code, "COAP_CODE": dotted(code)},
+        extra={"PEER": peer.sender.address, "ERROR_CODE": error.code, "COAP_CODE": dotted(code)},
     )
     words = error.message.encode()[:MAX_DIAGNOSTIC].decode("utf-8", "ignore")  # no half character
     answer(Message(code=code, payload=words.encode()))

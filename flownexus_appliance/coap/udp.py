@@ -1,242 +1,79 @@
-"""UDP sockets for CoAP: bound to loopback, or open to named networks and deaf to all others.
+"""Plain CoAP over UDP: one `Peer` an address.
 
-Own transport instead of aiocoap's: it reads many datagrams a wake-up, keeps one `Peer` an address,
-filters by network, takes sockets that were opened elsewhere, and is what DTLS will sit on
-(docs/decisions/0002). A socket bound to a wildcard address answers from the address it was asked at.
+Own transport instead of aiocoap's: docs/decisions/0002. Nobody is authenticated here; which networks
+may speak at all is a setting.
 """
 
-import asyncio
-import ipaddress
-import logging
-import socket
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
-from aiocoap import interfaces
+from ..fleet.ports import Sender
+from ..system.config import Network
+from .peers import Peer, SocketAddress, address_text
+from .sockets import UdpSockets, Way, local_host
 
-from ..errors import ApplianceError
-from ..fleet.ports import DeviceSilent
-from ..system.config import LOOPBACK, Network
-from .peers import Peer, SocketAddress, address_text, parse_address
-
-Host = ipaddress.IPv4Address | ipaddress.IPv6Address
-MAX_DATAGRAM: Final = 2048
-BURST: Final = 64
 RECENT_PEERS: Final = 8192
-RECEIVE_BUFFER: Final = 1 << 20
-_ANCILLARY: Final = socket.CMSG_SPACE(32) * 2
-# Linux's <linux/in.h>; the socket module does not name it before Python 3.14.
-_IP_PKTINFO: Final = 8
-log = logging.getLogger(__name__)
 
 
-class UdpTransport(interfaces.MessageInterface):  # type: ignore[misc]
-    """All sockets of plain CoAP. `receive` gets every datagram from an allowed network."""
+class UdpPeer(Peer):
+    """An address that speaks plain CoAP."""
+
+    __slots__ = ("sender", "transport", "way")
+
+    scheme = "coap"
+
+    def __init__(self, transport: "UdpTransport", way: Way) -> None:
+        super().__init__()
+        self.transport = transport
+        self.way = way
+        text = address_text(way.sockaddr)
+        self.sender = Sender(text, text, local_host=local_host(way))
+
+    def deliver(self, data: bytes) -> None:
+        self.transport.sockets.send(data, self.way)
+
+
+class UdpTransport:
+    """All of plain CoAP. `receive` gets every datagram from an allowed network."""
 
     def __init__(
-        self,
-        port: int,
-        networks: Sequence[Network],
-        receive: Callable[[bytes, Peer], None],
+        self, port: int, networks: Sequence[Network], receive: Callable[[bytes, Peer], None]
     ) -> None:
-        self._port = port
-        self._networks = tuple(networks)
+        self.sockets = UdpSockets(port, networks, self._arrived, "coap")
         self._receive = receive
-        self._sockets: list[socket.socket] = []
-        self._wildcard: set[int] = set()
         # Peers live as long as somebody holds them; the recent ones are held here.
-        self._peers: WeakValueDictionary[SocketAddress, Peer] = WeakValueDictionary()
-        self._recent: OrderedDict[SocketAddress, Peer] = OrderedDict()
-        self.dropped = 0
+        self._peers: WeakValueDictionary[SocketAddress, UdpPeer] = WeakValueDictionary()
+        self._recent: OrderedDict[SocketAddress, UdpPeer] = OrderedDict()
 
     def start(self) -> None:
-        """Open the sockets, none without networks; raises ApplianceError("port_unavailable")."""
-        if not self._networks:
-            return
-        local = all(any(_within(n, home) for home in LOOPBACK) for n in self._networks)
-        try:
-            if local:
-                self._open(socket.AF_INET, "127.0.0.1")
-                if socket.has_ipv6:
-                    self._open_optional(socket.AF_INET6, "::1")
-            elif not (socket.has_ipv6 and self._open_optional(socket.AF_INET6, "::")):
-                self._open(socket.AF_INET, "0.0.0.0")
-        except OSError as error:
-            self.close()
-            raise ApplianceError(
-                "port_unavailable",
-                f"cannot listen on UDP port {self._port}: {error.strerror or error}",
-                "stop the program that has the port, or name another in [coap] port",
-            ) from error
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.add_reader(sock.fileno(), self._readable, sock)
-
-    @property
-    def port(self) -> int:
-        """The bound port, where 0 was asked for; 0 while there is no socket."""
-        return int(self._sockets[0].getsockname()[1]) if self._sockets else 0
+        """Open the sockets; raises ApplianceError("port_unavailable")."""
+        self.sockets.open()
+        self.sockets.listen()
 
     def close(self) -> None:
-        for sock in self._sockets:
-            if sock.fileno() >= 0:
-                asyncio.get_running_loop().remove_reader(sock.fileno())
-            sock.close()
-        self._sockets.clear()
-        self._wildcard.clear()
+        self.sockets.close()
         self._recent.clear()
 
-    def peer(self, address: str) -> Peer:
+    def peer(self, address: str) -> UdpPeer:
         """The peer at an address as `address_text` writes it; raises PeerError, DeviceSilent."""
-        host, port = parse_address(address)
-        # A peer is let in without another look once it is known: none becomes so by being asked.
-        for sock in self._sockets if self._allowed(host) else ():
-            if sock.family == socket.AF_INET and host.version == 4:
-                return self._peer(sock, (str(host), port))
-            if sock.family == socket.AF_INET6 and host.version == 6:
-                return self._peer(sock, (str(host), port, 0, _scope(host)))
-            if sock.family == socket.AF_INET6 and sock.fileno() in self._wildcard:
-                return self._peer(sock, (f"::ffff:{host}", port, 0, 0))
-        raise DeviceSilent(
-            "address_unreachable", f"no socket reaches {address}", "check the networks in [coap]"
-        )
+        return self._peer(self.sockets.way_to(address))
 
-    def send_bytes(self, data: bytes, peer: Peer) -> None:
-        """Send a datagram; what the kernel refuses is lost, as on the way it may be too."""
-        try:
-            if peer.local:
-                peer.sock.sendmsg([data], peer.local, 0, peer.sockaddr)
-            else:
-                peer.sock.sendto(data, peer.sockaddr)
-        except OSError as error:
-            self.dropped += 1
-            log.debug("datagram not sent", extra={"PEER": peer.text, "CAUSE": str(error)})
-
-    # aiocoap's MessageInterface
-
-    def send(self, message: Any) -> None:
-        self.send_bytes(message.encode(), message.remote)
-
-    async def determine_remote(self, message: Any) -> None:
-        """Requests always come with their remote: nothing is resolved here."""
-
-    async def recognize_remote(self, remote: Any) -> bool:
-        return isinstance(remote, Peer)
-
-    async def shutdown(self) -> None:
-        self.close()
-
-    # Within
-
-    def _open_optional(self, family: int, host: str) -> bool:
-        """Open an IPv6 socket where the machine has IPv6 at all."""
-        try:
-            self._open(family, host)
-        except OSError:
-            return False
-        return True
-
-    def _open(self, family: int, host: str) -> None:
-        wildcard = host in ("::", "0.0.0.0")
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            if wildcard:
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-                else:
-                    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-            elif family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # The second socket takes the port that the first one was given.
-            port = self._sockets[0].getsockname()[1] if self._sockets else self._port
-            sock.bind((host, port))
-        except BaseException:
-            sock.close()
-            raise
-        self._sockets.append(sock)
-        if wildcard:
-            self._wildcard.add(sock.fileno())
-
-    def _readable(self, sock: socket.socket) -> None:
-        """Take up to BURST datagrams, then let the loop see to other things."""
-        wildcard = sock.fileno() in self._wildcard
-        local: tuple[tuple[int, int, bytes], ...] = ()
-        for _ in range(BURST):
-            try:
-                if wildcard:
-                    data, ancillary, _flags, sockaddr = sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY)
-                    local = tuple(_answer_from(a) for a in ancillary)
-                else:
-                    data, sockaddr = sock.recvfrom(MAX_DATAGRAM + 1)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                # An ICMP error of an earlier datagram, say: the socket itself goes on.
-                log.debug("receive failed", extra={"CAUSE": str(error)})
-                continue
-            if len(data) > MAX_DATAGRAM:
-                self.dropped += 1
-                log.info("datagram too long", extra={"PEER": address_text(sockaddr)})
-                continue
-            peer = self._peers.get(sockaddr)
-            if peer is None:
-                if not self._allowed(_host(sockaddr)):
-                    self.dropped += 1
-                    continue
-                peer = self._peer(sock, sockaddr)
-            peer.local = local
-            self._receive(data, peer)
-
-    def _peer(self, sock: socket.socket, sockaddr: SocketAddress) -> Peer:
-        peer = self._peers.get(sockaddr)
+    def _arrived(self, data: bytes, way: Way) -> None:
+        peer = self._peers.get(way.sockaddr)
         if peer is None:
-            peer = self._peers[sockaddr] = Peer(sock, sockaddr, address_text(sockaddr))
-            self._recent[sockaddr] = peer
+            if not self.sockets.lets_in(way.sockaddr):
+                return
+            peer = self._peer(way)
+        peer.way = way
+        self._receive(data, peer)
+
+    def _peer(self, way: Way) -> UdpPeer:
+        peer = self._peers.get(way.sockaddr)
+        if peer is None:
+            peer = self._peers[way.sockaddr] = UdpPeer(self, way)
+            self._recent[way.sockaddr] = peer
             if len(self._recent) > RECENT_PEERS:
                 self._recent.popitem(last=False)
         return peer
-
-    def _allowed(self, host: Host) -> bool:
-        return any(host in network for network in self._networks)
-
-
-def _host(sockaddr: SocketAddress) -> Host:
-    host = ipaddress.ip_address(str(sockaddr[0]))
-    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-        return host.ipv4_mapped
-    return host
-
-
-def _scope(host: Host) -> int:
-    """The interface of a link-local address, as the socket's addresses carry it; 0 for others."""
-    scope = host.scope_id if isinstance(host, ipaddress.IPv6Address) else None
-    if scope is None:
-        return 0
-    try:
-        return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
-    except OSError:
-        raise DeviceSilent(
-            "address_unreachable", f"no interface {scope}", "the device registers anew elsewhere"
-        ) from None
-
-
-def _answer_from(ancillary: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
-    """Packet info of a received datagram, turned into one that sends from the same address."""
-    level, kind, data = ancillary
-    if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-        # struct in_pktinfo: ifindex, spec_dst (what sends), addr (what was asked).
-        return level, kind, data[:4] + data[8:12] + data[8:12]
-    return level, kind, data
-
-
-def _within(network: Network, home: Network) -> bool:
-    if isinstance(network, ipaddress.IPv4Network) and isinstance(home, ipaddress.IPv4Network):
-        return network.subnet_of(home)
-    if isinstance(network, ipaddress.IPv6Network) and isinstance(home, ipaddress.IPv6Network):
-        return network.subnet_of(home)
-    return False

@@ -2,12 +2,14 @@
 
 Numbered SQL files in `schema/`; each is applied in one transaction together with its
 `PRAGMA user_version`. A database that already holds data is copied beside itself first, and one
-that is newer than this code is refused.
+that is newer than this code is refused. The file holds keys: it is made readable for its owner alone,
+and so are the copy and what SQLite puts beside it (which takes the mode of the file itself).
 """
 
+import os
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from ..errors import ApplianceError
 
 # "FNXA" in the file's header: tells our database from anybody else's.
 APPLICATION_ID: Final = 0x464E5841
+PRIVATE: Final = 0o600
 _SCHEMA_FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
@@ -40,14 +43,20 @@ def open_database(path: Path) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        # A file that is there stays as it is until it is known to be ours.
+        with suppress(FileExistsError):
+            _make(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise unreadable(path, error) from error
     try:
         # First, and by reading only: a file that is not ours must stay as it is.
         refuse_unknown(connection, path)
+        _make_private(path)
         for pragma in (
             "journal_mode = WAL",
+            # What is deleted is overwritten where that costs no further page: keys, master secrets.
+            "secure_delete = FAST",
             "synchronous = FULL",
             "foreign_keys = ON",
             "busy_timeout = 5000",
@@ -55,13 +64,24 @@ def open_database(path: Path) -> sqlite3.Connection:
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         migrate(connection, path)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         connection.close()
         raise unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+
+
+def _make_private(path: Path) -> None:
+    """For databases of schema 1, which held no keys."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(name).chmod(PRIVATE)
 
 
 def refuse_unknown(connection: sqlite3.Connection, path: Path) -> None:
@@ -106,6 +126,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    _make(target)
     with closing(sqlite3.connect(target)) as copy:
         connection.backup(copy)
 

@@ -1,4 +1,4 @@
-"""What pages and the API read: endpoints, newest values, charts. Never writes.
+"""What pages and the API read: endpoints, credentials, newest values, charts. Never writes.
 
 A few read-only connections, so that a long query does not hold up a page. Everything returned is a
 frozen dataclass of plain values, ready to be shown or encoded.
@@ -18,6 +18,7 @@ import aiosqlite
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue, to_plain
 from ..lwm2m.values import DataType
+from .credentials import SHOWN, CredentialRow, credential_row
 from .store import from_sql
 
 CONNECTIONS: Final = 3
@@ -29,7 +30,7 @@ _MEASURED: Final = frozenset((5601, 5602, 5603, 5604, 5700, 5702, 5703, 5704))
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRow:
-    """A registration as it is shown; times in ms since 1970 UTC."""
+    """A registration as it is shown; times in ms since 1970 UTC. `secure`: it came over DTLS."""
 
     id: str
     address: str
@@ -44,16 +45,23 @@ class RegistrationRow:
     registered_ms: int
     updated_ms: int
     expires_ms: int
+    secure: bool
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
+    """An endpoint as it is shown. One that has a credential and was never seen has the times 0."""
+
     id: int
     endpoint: str
     label: str
     first_seen_ms: int
     last_seen_ms: int
     registration: RegistrationRow | None
+
+    @property
+    def seen(self) -> bool:
+        return self.first_seen_ms > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,8 @@ class Chart:
 _ENDPOINTS: Final = """
     SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, r.id AS registration_id,
            r.address, r.lwm2m_version, r.lifetime_s, r.binding, r.queue_mode, r.root_path,
-           r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms, r.expires_ms
+           r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms, r.expires_ms,
+           r.session
     FROM endpoint e LEFT JOIN registration r ON r.endpoint_id = e.id
 """
 _LATEST: Final = """
@@ -163,6 +172,19 @@ class Reader:
     async def endpoint(self, name: str) -> EndpointRow | None:
         rows = await self._rows(f"{_ENDPOINTS} WHERE e.name = :name", {"name": name})
         return _endpoint(rows[0]) if rows else None
+
+    async def credentials(self, endpoint: str) -> list[CredentialRow]:
+        """All credentials that an endpoint has or had, newest first."""
+        rows = await self._rows(f"{SHOWN} WHERE endpoint = :name ORDER BY id DESC", {"name": endpoint})
+        return [credential_row(row) for row in rows]
+
+    async def all_credentials(self, before_id: int | None, limit: int) -> list[CredentialRow]:
+        """At most `limit` of everybody's credentials, newest first: the page behind `before_id`."""
+        rows = await self._rows(
+            f"{SHOWN} WHERE :before IS NULL OR id < :before ORDER BY id DESC LIMIT :limit",
+            {"before": before_id, "limit": limit},
+        )
+        return [credential_row(row) for row in rows]
 
     async def latest(self, endpoint: str) -> list[LatestValue]:
         """The newest value of every series of an endpoint, by path as numbers."""
@@ -250,6 +272,7 @@ def _endpoint(row: sqlite3.Row) -> EndpointRow:
             registered_ms=row["registered_ms"],
             updated_ms=row["updated_ms"],
             expires_ms=row["expires_ms"],
+            secure=bool(row["session"]),
         )
     return EndpointRow(
         id=row["id"],

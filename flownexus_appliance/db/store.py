@@ -1,4 +1,6 @@
-"""What the fleet writes: endpoints, registrations, observations, samples.
+"""What the fleet writes: endpoints, registrations, observations, samples, credentials.
+
+It is also where DTLS sessions are kept (`fleet.ports.SessionKeeper`).
 
 Methods gather rows into the writer's batch and return at once; `commit()` gives the future that is
 done when they are on disk. Rows refer to each other by ids that are given out here, from memory, so
@@ -9,8 +11,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path as FilePath
 from typing import Final
@@ -18,9 +19,12 @@ from typing import Final
 from ..errors import PeerError
 from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
-from ..lwm2m.registration import RegisteredObject, Registration
+from ..lwm2m.registration import Registration
 from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, Value
+from .credentials import Credential, Proof, put_credential, put_credential_uses
+from .kept import Catalog, Kept, Series, load_catalog, load_kept, objects_to_json
 from .migrate import open_database, unreadable
+from .sessions import SavedSession, put_session, put_session_counters, remove_session, session_name
 from .writer import Batch, SqlValue, Writer
 
 # A series that is further ahead of the clock did not get there value by value: the clock was put
@@ -37,51 +41,21 @@ class ResourceType:
     units: str
 
 
-@dataclass(slots=True)
-class _Series:
-    id: int
-    data_type: DataType
-    received_ms: int = 0
-
-
-@dataclass(slots=True)
-class _Catalog:
-    """The ids that are in the file, and the next free ones."""
-
-    endpoints: dict[str, int] = field(default_factory=dict)
-    types: dict[tuple[int, int], int] = field(default_factory=dict)
-    series: dict[int, dict[Path, _Series]] = field(default_factory=dict)
-    next_endpoint: int = 1
-    next_type: int = 1
-    next_series: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What an earlier run left: the core's memory to be restored.
-
-    A registration's `expires_at` holds its expiry in ms since 1970 here, for the caller to
-    translate into its own monotonic time. `heard_ms` has every endpoint ever seen.
-    """
-
-    registrations: tuple[Registration, ...]
-    observations: tuple[Observation, ...]
-    heard_ms: Mapping[str, int]
-
-
 class Store:
     """The writing side of the database; one instance, in the event loop."""
 
     def __init__(self, path: FilePath, describe: Callable[[Path, DataType], ResourceType]) -> None:
         self.path = path
         self._describe = describe
-        self._catalog = _Catalog()
+        self._catalog = Catalog()
+        self._proofs: dict[str, Proof] = {}
         self._writer: Writer | None = None
 
     async def start(self) -> Kept:
         """Open and migrate the file; raises StoreError. Returns what it holds of earlier runs."""
         connection, self._catalog, kept = await asyncio.to_thread(_open, self.path)
-        self._writer = Writer(connection, _load_catalog, self._learn)
+        self._proofs = {saved.name: saved.proof for saved in kept.sessions}
+        self._writer = Writer(connection, load_catalog, self._learn)
         self._writer.start()
         return kept
 
@@ -106,8 +80,8 @@ class Store:
             (
                 "INSERT OR REPLACE INTO registration (id, endpoint_id, address, lwm2m_version,"
                 " lifetime_s, binding, queue_mode, root_path, objects, content_formats, attributes,"
-                " message_id, token, registered_ms, updated_ms, expires_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " message_id, token, registered_ms, updated_ms, expires_ms, session)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     registration.id,
                     endpoint_id,
@@ -117,7 +91,7 @@ class Store:
                     registration.binding,
                     int(registration.queue_mode),
                     registration.root_path,
-                    _objects_to_json(registration.objects),
+                    objects_to_json(registration.objects),
                     json.dumps(registration.content_formats),
                     json.dumps(dict(registration.attributes)),
                     registration.message_id,
@@ -125,6 +99,7 @@ class Store:
                     registration.registered_ms,
                     registration.updated_ms,
                     registration.expires_ms,
+                    registration.session,
                 ),
             )
         )
@@ -137,8 +112,8 @@ class Store:
         """Note when endpoints were last heard; names not in the file are passed over."""
         batch = self.writer.gather()
         for endpoint, moment in heard_ms.items():
-            endpoint_id = self._catalog.endpoints.get(endpoint)
-            if endpoint_id is not None:
+            if endpoint in self._catalog.endpoints:
+                endpoint_id = self._endpoint(batch, endpoint, moment)
                 batch.statements.append(
                     ("UPDATE endpoint SET last_seen_ms = ? WHERE id = ?", (moment, endpoint_id))
                 )
@@ -187,12 +162,67 @@ class Store:
                 time_ms = _take_moment(taken, series.id, record.time_ms)
             batch.samples.append((series.id, time_ms, to_sql(record.value)))
 
+    # Who devices are
+
+    def new_credential_id(self) -> int:
+        """An id that no credential has or had."""
+        number = self._catalog.next_credential
+        self._catalog.next_credential += 1
+        return number
+
+    def put_credential(self, credential: Credential) -> None:
+        """Keep a new credential, or what became of one; its endpoint is listed from then on."""
+        batch = self.writer.gather()
+        self._endpoint(batch, credential.endpoint, 0)
+        put_credential(batch, credential)
+
+    def put_credential_uses(self, used_ms: Mapping[int, int]) -> None:
+        """Note when credentials were last used, by id."""
+        put_credential_uses(self.writer.gather(), used_ms)
+
+    def remove_unseen(self, endpoint: str) -> None:
+        """List an endpoint no longer, if it was never seen; one that was is remembered."""
+        batch = self.writer.gather()
+        if endpoint in self._catalog.unseen:
+            self._catalog.unseen.remove(endpoint)
+            number = self._catalog.endpoints.pop(endpoint)
+            batch.statements.append(("DELETE FROM endpoint WHERE id = ?", (number,)))
+
+    def put_bootstrap_config(self, endpoint: str, text: str | None) -> None:
+        """Keep what bootstrap gives an endpoint ("": everybody else), as JSON; None takes it away."""
+        self.writer.gather().statements.append(
+            ("DELETE FROM bootstrap_config WHERE endpoint = ?", (endpoint,))
+            if text is None
+            else ("INSERT OR REPLACE INTO bootstrap_config VALUES (?, ?)", (endpoint, text))
+        )
+
+    # DTLS sessions: see `fleet.ports.SessionKeeper`
+
+    def put_session(self, saved: SavedSession) -> None:
+        """Keep a session, in place of an earlier state of it."""
+        put_session(self.writer.gather(), saved)
+        self._proofs[saved.name] = saved.proof
+
+    def put_session_counters(self, counters: Mapping[bytes, tuple[bytes, str, int]]) -> None:
+        """Keep counters, address and time of last use (ms since 1970) by session id."""
+        put_session_counters(self.writer.gather(), counters)
+
+    def remove_session(self, session_id: bytes) -> None:
+        """Forget a session."""
+        remove_session(self.writer.gather(), session_id)
+        self._proofs.pop(session_name(session_id), None)
+
+    def session_proof(self, name: str) -> Proof | None:
+        """By what a kept session (`Sender.session`) was proved; None where it is not kept."""
+        return self._proofs.get(name)
+
     # Within
 
-    def _learn(self, catalog: _Catalog) -> None:
+    def _learn(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def _endpoint(self, batch: Batch, name: str, seen_ms: int) -> int:
+        """The id of an endpoint, which gets a row if it has none; `seen_ms` is 0 until it is heard."""
         catalog = self._catalog
         endpoint_id = catalog.endpoints.get(name)
         if endpoint_id is None:
@@ -202,6 +232,16 @@ class Store:
                 (
                     "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (?, ?, ?, ?)",
                     (endpoint_id, name, seen_ms, seen_ms),
+                )
+            )
+            if not seen_ms:
+                catalog.unseen.add(name)
+        elif seen_ms and name in catalog.unseen:
+            catalog.unseen.remove(name)
+            batch.statements.append(
+                (
+                    "UPDATE endpoint SET first_seen_ms = ?, last_seen_ms = ? WHERE id = ?",
+                    (seen_ms, seen_ms, endpoint_id),
                 )
             )
         return endpoint_id
@@ -223,8 +263,8 @@ class Store:
             )
         return type_id
 
-    def _new_series(self, batch: Batch, endpoint_id: int, record: Record) -> _Series:
-        series = _Series(self._catalog.next_series, record.data_type)
+    def _new_series(self, batch: Batch, endpoint_id: int, record: Record) -> Series:
+        series = Series(self._catalog.next_series, record.data_type)
         type_id = self._type(batch, record)
         self._catalog.next_series += 1
         batch.statements.append(
@@ -236,7 +276,7 @@ class Store:
         )
         return series
 
-    def _retype(self, batch: Batch, series: _Series, data_type: DataType) -> None:
+    def _retype(self, batch: Batch, series: Series, data_type: DataType) -> None:
         series.data_type = data_type
         batch.statements.append(
             ("UPDATE series SET data_type = ? WHERE id = ?", (data_type.value, series.id))
@@ -289,96 +329,13 @@ def from_sql(value: SqlValue, data_type: DataType) -> Value:
     return value
 
 
-def _objects_to_json(objects: Mapping[int, RegisteredObject]) -> str:
-    return json.dumps(
-        {str(n): {"version": o.version, "instances": list(o.instances)} for n, o in objects.items()}
-    )
-
-
-def _objects_from_json(text: str) -> dict[int, RegisteredObject]:
-    return {
-        int(n): RegisteredObject(o["version"], tuple(o["instances"])) for n, o in json.loads(text).items()
-    }
-
-
-def _open(path: FilePath) -> tuple[sqlite3.Connection, _Catalog, Kept]:
+def _open(path: FilePath) -> tuple[sqlite3.Connection, Catalog, Kept]:
     connection = open_database(path)
     try:
-        return connection, _load_catalog(connection), _load_kept(connection)
+        return connection, load_catalog(connection), load_kept(connection)
     except (sqlite3.Error, ValueError, TypeError, LookupError, PeerError) as error:
         connection.close()
         raise unreadable(path, error) from error
     except BaseException:
         connection.close()
         raise
-
-
-def _load_catalog(connection: sqlite3.Connection) -> _Catalog:
-    catalog = _Catalog()
-    for number, name in connection.execute("SELECT id, name FROM endpoint"):
-        catalog.endpoints[name] = number
-        catalog.next_endpoint = max(catalog.next_endpoint, number + 1)
-    for number, *key in connection.execute("SELECT id, object_id, resource_id FROM resource_type"):
-        catalog.types[key[0], key[1]] = number
-        catalog.next_type = max(catalog.next_type, number + 1)
-    for number, endpoint_id, path, data_type in connection.execute(
-        "SELECT id, endpoint_id, path, data_type FROM series"
-    ):
-        entry = _Series(number, DataType(data_type))
-        catalog.series.setdefault(endpoint_id, {})[Path.parse(path)] = entry
-        catalog.next_series = max(catalog.next_series, number + 1)
-    return catalog
-
-
-def _load_kept(connection: sqlite3.Connection) -> Kept:
-    with closing(connection.cursor()) as cursor:
-        cursor.row_factory = sqlite3.Row
-        registrations = tuple(
-            _registration(row)
-            for row in cursor.execute(
-                "SELECT registration.*, endpoint.name FROM registration"
-                " JOIN endpoint ON endpoint.id = registration.endpoint_id"
-                # As they were written: of two at one address the one that spoke last has it.
-                " ORDER BY registration.rowid"
-            )
-        )
-        observations = tuple(
-            _observation(row)
-            for row in cursor.execute(
-                "SELECT observation.*, endpoint.name FROM observation"
-                " JOIN endpoint ON endpoint.id = observation.endpoint_id"
-            )
-        )
-        heard = dict(connection.execute("SELECT name, last_seen_ms FROM endpoint").fetchall())
-    return Kept(registrations, observations, heard)
-
-
-def _registration(row: sqlite3.Row) -> Registration:
-    return Registration(
-        id=row["id"],
-        endpoint=row["name"],
-        address=row["address"],
-        lwm2m_version=row["lwm2m_version"],
-        lifetime_s=row["lifetime_s"],
-        binding=row["binding"],
-        queue_mode=bool(row["queue_mode"]),
-        root_path=row["root_path"],
-        objects=_objects_from_json(row["objects"]),
-        content_formats=tuple(json.loads(row["content_formats"])),
-        message_id=row["message_id"],
-        token=row["token"],
-        registered_ms=row["registered_ms"],
-        updated_ms=row["updated_ms"],
-        expires_at=float(row["expires_ms"]),
-        attributes=json.loads(row["attributes"]),
-    )
-
-
-def _observation(row: sqlite3.Row) -> Observation:
-    return Observation(
-        token=row["token"],
-        endpoint=row["name"],
-        paths=tuple(Path.parse(p) for p in json.loads(row["paths"])),
-        content_format=row["content_format"],
-        created_ms=row["created_ms"],
-    )

@@ -222,6 +222,20 @@ class Writer:
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
+def when_done(
+    done: asyncio.Future[None], then: Callable[[], None], lost: Callable[[], None] | None = None
+) -> None:
+    """Call `then` when a commit is on disk, `lost` when it failed."""
+
+    def settled(future: asyncio.Future[None]) -> None:
+        if future.exception() is None:
+            then()
+        elif lost is not None:
+            lost()
+
+    done.add_done_callback(settled)
+
+
 def _rows(samples: Iterable[Sample]) -> tuple[list[_Row], list[Sample]]:
     """The numbers as rows for `_INSERT_NUMBERS`, and what has to go in by itself."""
     rows: list[_Row] = []

@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from ..db.kept import Kept
 from ..db.migrate import StoreError
-from ..db.store import Kept, Store
+from ..db.store import Store
 from ..errors import ApplianceError, PeerError, UsageError, clean
 from ..events import EventBus
 from ..lwm2m.core import Core, Moment
@@ -25,9 +27,11 @@ from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
 from ..lwm2m.registration import GRACE_S, Registration
 from ..lwm2m.values import DataType, Record
 from ..lwm2m.watch import DEFAULT_WATCH_LIST
+from .credentials import Consequences, Credentials
+from .identity import MAX_PLAIN_ENDPOINTS, Door
 from .intake import Intake, Reactions
 from .onboarding import Onboarding, Steps
-from .ports import DeviceSilent, Judge, Uplinks, Verdict, Wire
+from .ports import DeviceSilent, Judge, Proof, Uplinks, Verdict, Wire
 from .requests import Answered, DeviceRequests
 
 TICK_S: Final = 1.0
@@ -38,10 +42,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """`watch_list` as `lwm2m.watch` reads it; `awake_window_s` of Queue Mode devices."""
+    """`watch_list` as `lwm2m.watch` reads it; `awake_window_s` of Queue Mode devices.
+
+    `max_plain_endpoints` bounds the names without a credential.
+    """
 
     watch_list: tuple[str, ...] = DEFAULT_WATCH_LIST
     awake_window_s: float = AWAKE_WINDOW_S
+    max_plain_endpoints: int = MAX_PLAIN_ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class OperationResult:
 
 
 class Fleet:
-    """All devices. `uplinks` is for the wire; `start` needs the wire in return."""
+    """All devices. `uplinks` and `credentials` are for the wire; `start` needs the wire in return."""
 
     def __init__(
         self,
@@ -72,7 +80,12 @@ class Fleet:
         self._models = models
         self._clock = clock
         self._core = Core(options.awake_window_s)
-        self._intake = Intake(self._core, store, bus, models, clock)
+        self.credentials = Credentials(store, bus, clock)
+        self.credentials.consequences = Consequences(
+            guarded=self._guarded, carries=self._carries, ended=self._revoke, forgotten=self._core.forget
+        )
+        door = Door(self._core, self.credentials, options.max_plain_endpoints)
+        self._intake = Intake(self._core, store, bus, door, models, clock)
         self._requests = DeviceRequests(self._core, clock)
         self._onboarding = Onboarding(
             self._core,
@@ -101,6 +114,13 @@ class Fleet:
         self._core.restore(
             [_remaining(r, moment) for r in kept.registrations], kept.observations, kept.heard_ms
         )
+        self.credentials.start(kept.credentials)
+        for device in self._core:
+            # The box may have gone down between a change of credentials and what follows from it.
+            if device.registration is not None:
+                guarded = self.credentials.has_any(device.endpoint)
+                if guarded != bool(device.registration.session):
+                    self._revoke(device.endpoint)
         self._heard_written = dict(kept.heard_ms)
         self._requests.attach(wire)
         for device in self._core:
@@ -115,6 +135,7 @@ class Fleet:
         await self._onboarding.stop()
         try:
             self._write_heard()
+            self.credentials.write_uses()
         except StoreError as error:
             log.warning("presence not kept", extra={"ERROR_CODE": error.code})
 
@@ -126,9 +147,9 @@ class Fleet:
         return (Presence.OFFLINE if device is None else device.presence).value
 
     def heard_ms(self, endpoint: str) -> int | None:
-        """When the device was last heard, in ms since 1970 UTC."""
+        """When the device was last heard, in ms since 1970 UTC; None where it never was."""
         device = self._core.device(endpoint)
-        return None if device is None else device.heard_ms
+        return None if device is None else device.heard_ms or None
 
     def observed(self, endpoint: str) -> frozenset[Path]:
         """The paths that the device reports by itself."""
@@ -248,6 +269,25 @@ class Fleet:
         if answered.records:
             await asyncio.shield(self._intake.keep(endpoint, answered.records))
 
+    # What a change of credentials sets off
+
+    def _guarded(self, endpoint: str) -> None:
+        """An endpoint has its first credential: what came by plain CoAP in its name may be anybody's."""
+        self._core.know(endpoint)
+        self._revoke(endpoint)
+
+    def _carries(self, endpoint: str, proof: Proof) -> bool:
+        """Whether an endpoint's registration rests on a session of this proof, or may."""
+        device = self._core.device(endpoint)
+        if device is None or device.registration is None:
+            return False
+        return self._store.session_proof(device.registration.session) in (proof, None)
+
+    def _revoke(self, endpoint: str) -> None:
+        # The intake owes it to the disk where that takes no writes now.
+        with suppress(StoreError):
+            self._intake.apply(self._core.revoke(endpoint))
+
     # What happens by itself
 
     def _ended(self, endpoint: str) -> None:
@@ -288,15 +328,19 @@ class Fleet:
         while True:
             await asyncio.sleep(TICK_S)
             ticks += 1
-            try:
-                self._intake.apply(self._core.tick(self._clock()))
-                if ticks % HEARD_EVERY_TICKS == 0:
-                    self._write_heard()
-            except StoreError as error:
-                log.warning("tick not kept", extra={"ERROR_CODE": error.code})
-            except Exception:
-                # A defect must not stop the clock: registrations would never expire again.
-                log.exception("tick failed")
+            self._on_time(self.credentials.tick)
+            self._on_time(lambda moment: self._intake.apply(self._core.tick(moment)))
+            if ticks % HEARD_EVERY_TICKS == 0:
+                self._on_time(lambda _: self._write_heard())
+
+    def _on_time(self, step: Callable[[Moment], object]) -> None:
+        try:
+            step(self._clock())
+        except StoreError as error:
+            log.warning("tick not kept", extra={"ERROR_CODE": error.code})
+        except Exception:
+            # A defect must not stop the clock: registrations would never expire again.
+            log.exception("tick failed")
 
     def _write_heard(self) -> None:
         """Keep when devices were last heard: a row for those that spoke since the last time."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from ..db.migrate import StoreError
 from ..db.store import Store
+from ..db.writer import when_done
 from ..errors import PeerError
 from ..events import EventBus
 from ..lwm2m import codecs
@@ -37,23 +38,29 @@ from ..lwm2m.model import ModelSet
 from ..lwm2m.observation import Freshness, ObservationEvent
 from ..lwm2m.paths import Path
 from ..lwm2m.presence import Presence
-from ..lwm2m.requests import parse_register, parse_update
+from ..lwm2m.requests import named_endpoint, parse_register, parse_update
 from ..lwm2m.values import Record, TypeLookup
-from .ports import Action, Judge, Notification, Respond, Uplink, Verdict
+from .identity import NOTIFY, Door
+from .ports import Action, Judge, Notification, Respond, Sender, Uplink, Verdict
 from .telemetry import Telemetry
 
-_ENDS: Final = frozenset({Change.DEREGISTERED, Change.EXPIRED})
+_ENDS: Final = frozenset({Change.DEREGISTERED, Change.EXPIRED, Change.REVOKED})
+_BOOTSTRAPS: Final = frozenset({Action.BOOTSTRAP, Action.BOOTSTRAP_PACK})
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Reactions:
-    """What else a device's message sets off, filled in by the fleet."""
+    """What else a device's message sets off, filled in by the fleet.
+
+    `bootstrap` takes over a request of an endpoint that may make it, and answers it.
+    """
 
     onboard: Callable[[str], None]
     awake: Callable[[str], None]
     ended: Callable[[str], None]
     read_whole: Callable[[str, Path, Judge], None]
+    bootstrap: Callable[[str, Uplink, Respond], None] | None = None
 
 
 class Intake:
@@ -66,17 +73,20 @@ class Intake:
         core: Core,
         store: Store,
         bus: EventBus,
+        door: Door,
         models: ModelSet,
         clock: Callable[[], Moment],
     ) -> None:
         self._core = core
         self._store = store
         self._bus = bus
+        self._door = door
         self._models = models
         self._clock = clock
         self._telemetry = Telemetry(store, bus)
         self._types: dict[str, TypeLookup] = {}
         self._owed: Effects = ()
+        self._adrift: set[str] = set()
 
     def receive(self, uplink: Uplink, respond: Respond) -> None:
         """See `ports.Uplinks`."""
@@ -84,6 +94,8 @@ class Intake:
         try:
             if uplink.action is Action.SEND:
                 self._send(uplink, moment, respond)
+            elif uplink.action in _BOOTSTRAPS:
+                self._bootstrap(uplink, respond)
             else:
                 self.apply(self._registration(uplink, moment), respond)
         except PeerError as error:
@@ -98,17 +110,27 @@ class Intake:
             judge(Verdict.REFUSED)
             return
         device, live = found
-        if found[0].registration.peer != notification.sender.peer:
+        sender = notification.sender
+        try:
+            self._door.check(NOTIFY, sender, device.endpoint)
+        except PeerError:
+            # An address may be anybody's; who has proved to be another shall drop the observation.
+            judge(Verdict.REFUSED if sender.secure else Verdict.SILENT)
+            return
+        if not sender.secure and found[0].registration.peer != sender.peer:
             # Without a session an address is all that tells who speaks; a device that moved
             # registers anew when its notification stays unanswered.
             log.info(
                 "notification from a foreign address",
-                extra={"ENDPOINT": device.endpoint, "PEER": notification.sender.address},
+                extra={"ENDPOINT": device.endpoint, "PEER": sender.address},
             )
             judge(Verdict.SILENT)
             return
         try:
-            self._notification(device, live, notification, judge)
+            moved = self._follow(device, sender, self._clock())
+            self._notification(
+                device, live, notification, judge if moved is None else _judge_after(moved, judge)
+            )
         except StoreError:
             judge(Verdict.SILENT)
 
@@ -127,7 +149,7 @@ class Intake:
         """Keep what a device answered to a request of ours; done when it is on disk."""
         received_ms = self._clock().wall_ms
         done = self._telemetry.take(endpoint, records, received_ms)
-        _after(done, lambda: self._telemetry.publish(endpoint, records, received_ms), None)
+        when_done(done, lambda: self._telemetry.publish(endpoint, records, received_ms))
         return done
 
     def heard(self, device: Device, moment: Moment) -> None:
@@ -158,7 +180,7 @@ class Intake:
             if respond is not None:
                 respond(None)
 
-        _after(done, settle, lost)
+        when_done(done, settle, lost)
         return done
 
     # Within
@@ -168,23 +190,53 @@ class Intake:
         self._owed += tuple(filter(_is_final, effects))
 
     def _registration(self, uplink: Uplink, moment: Moment) -> Effects:
+        sender = uplink.sender
         if uplink.action is Action.REGISTER:
-            request = parse_register(uplink.query, uplink.payload)
-            origin = Origin(uplink.sender.address, uplink.message_id, uplink.token, uplink.sender.session)
+            request = parse_register(uplink.query, uplink.payload, sender.endpoint)
+            self._door.check(Action.REGISTER, sender, request.endpoint)
+            origin = Origin(sender.address, uplink.message_id, uplink.token, sender.session)
             return self._core.register(request, origin, moment, secrets.token_bytes(REGISTRATION_ID_BYTES))
+        self._door.check(uplink.action, sender, self._core.registered(uplink.registration_id).endpoint)
         if uplink.action is Action.UPDATE:
             update = parse_update(uplink.query, uplink.payload)
-            sender = uplink.sender
             return self._core.update(uplink.registration_id, update, sender.address, moment, sender.session)
         return self._core.deregister(uplink.registration_id, moment)
 
+    def _bootstrap(self, uplink: Uplink, respond: Respond) -> None:
+        endpoint = named_endpoint(uplink.query, uplink.sender.endpoint)
+        self._door.check(uplink.action, uplink.sender, endpoint)
+        if self.reactions.bootstrap is None:
+            raise PeerError("not_found", "this appliance does not bootstrap", "configure the device by hand")
+        self.reactions.bootstrap(endpoint, uplink, respond)
+
     def _send(self, uplink: Uplink, moment: Moment, respond: Respond) -> None:
-        """Send (LwM2M Core 1.1.1 6.4.6): the peer's address tells whose values these are."""
-        device = self._core.device_at(uplink.sender.peer)
-        if device is None:
+        """Send (LwM2M Core 1.1.1 6.4.6): the peer tells whose values these are."""
+        sender = uplink.sender
+        device = self._core.device(sender.endpoint) if sender.endpoint else self._core.device_at(sender.peer)
+        self._door.check(Action.SEND, sender, device.endpoint if device else sender.endpoint or "")
+        if device is None or device.registration is None:
             raise PeerError("sender_unknown", "Send without a registration", "register first")
         records = self._decode(device, uplink.content_format, uplink.payload, Path.ROOT, moment)
+        self._follow(device, sender, moment)
         self._take(device, records, moment, lambda: respond(Reply(Success.CHANGED)), lambda: respond(None))
+
+    def _follow(self, device: Device, sender: Sender, moment: Moment) -> asyncio.Future[None] | None:
+        """Gather that a device speaks by another session now; None where that is nothing new.
+
+        The core has moved by the time a commit fails: what is not on disk is `_adrift`, and gathered
+        again with the next message.
+        """
+        if not sender.secure:
+            return None
+        if self._core.follow(device, sender.address, sender.session):
+            self._adrift.add(device.endpoint)
+        if device.endpoint not in self._adrift or device.registration is None:
+            return None
+        self._store.put_registration(device.registration)
+        self._store.put_heard({device.endpoint: moment.wall_ms})
+        done = self._store.commit()
+        when_done(done, lambda: self._adrift.discard(device.endpoint))
+        return done
 
     def _notification(
         self, device: Device, live: LiveObservation, notification: Notification, judge: Judge
@@ -198,7 +250,7 @@ class Intake:
                 extra={"ENDPOINT": device.endpoint, "COAP_CODE": notification.code},
             )
             done = self.apply(self._core.cancel(notification.token, ObservationEvent.FAILED))
-            _after(done, lambda: judge(Verdict.TAKEN), lambda: judge(Verdict.SILENT))
+            when_done(done, lambda: judge(Verdict.TAKEN), lambda: judge(Verdict.SILENT))
             return
         if self._core.notified(live, number, moment.now) is not Freshness.NEW:
             self.heard(device, moment)
@@ -260,7 +312,7 @@ class Intake:
             self._telemetry.publish(device.endpoint, records, moment.wall_ms)
             self.heard(device, moment)
 
-        _after(done, settle, lost)
+        when_done(done, settle, lost)
 
     def _persist(self, effect: Effect) -> None:
         match effect:
@@ -324,13 +376,10 @@ def _is_final(effect: Effect) -> bool:
     return False
 
 
-def _after(done: asyncio.Future[None], then: Callable[[], None], lost: Callable[[], None] | None) -> None:
-    """Call `then` when the commit is on disk, `lost` when it failed."""
+def _judge_after(done: asyncio.Future[None], judge: Judge) -> Judge:
+    """Pass a verdict on when a commit is on disk; where it failed the device gets none."""
 
-    def settled(future: asyncio.Future[None]) -> None:
-        if future.exception() is None:
-            then()
-        elif lost is not None:
-            lost()
+    def wait(verdict: Verdict) -> None:
+        when_done(done, lambda: judge(verdict), lambda: judge(Verdict.SILENT))
 
-    done.add_done_callback(settled)
+    return wait

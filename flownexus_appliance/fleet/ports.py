@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+# What is kept is defined where it is kept; it belongs to these doors all the same.
+from ..db.credentials import Proof as Proof
+from ..db.credentials import ProofKind as ProofKind
+from ..db.sessions import SavedSession as SavedSession
 from ..errors import ApplianceError, PeerError
 from ..lwm2m.effects import Reply
 from ..lwm2m.paths import Path
@@ -41,7 +45,7 @@ class Sender:
     address: str
     endpoint: str | None = None
     enrolling: bool = False
-    local_host: str = ""
+    local_host: str = field(default="", compare=False)
 
     @property
     def secure(self) -> bool:
@@ -166,21 +170,6 @@ class Wire(Protocol):
         """
 
 
-class ProofKind(StrEnum):
-    """How a DTLS peer proved who it is."""
-
-    PSK = "psk"
-    CERTIFICATE = "certificate"
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a DTLS handshake proved: the PSK identity, or the SHA-256 of the peer's certificate."""
-
-    kind: ProofKind
-    value: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Admission:
     """Whom a proof stands for: an endpoint, or (None) whoever may enrol; by which credential."""
@@ -203,26 +192,6 @@ class Keyring(Protocol):
 
         The sessions that a proof has made end with it; one that gets another secret is told twice.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class SavedSession:
-    """A DTLS session as it survives a restart.
-
-    `id` is its Connection ID and names it (`Sender.peer` is "dtls-" and this in hexadecimal);
-    `snapshot` is what the engine made of it at its handshake, `counters` where its records stand.
-    A session that is not `live` was closed and can only be resumed, by `resumption_id` (RFC 5246
-    7.4.1.2; empty where it cannot be). Snapshots hold master secrets.
-    """
-
-    id: bytes
-    address: str
-    proof: Proof
-    snapshot: bytes = field(repr=False)
-    counters: bytes
-    resumption_id: bytes
-    live: bool
-    used_ms: int
 
 
 class SessionKeeper(Protocol):

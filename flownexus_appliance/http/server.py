@@ -12,15 +12,12 @@ from typing import Final
 
 from aiohttp import web
 
-from ..db.reads import Reader
 from ..errors import ApplianceError, UsageError
-from ..events import EventBus
-from ..lwm2m.model import ModelSet
 from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
 from . import api, errors, pages
 from .answers import MAX_BODY_BYTES, add_security_headers
-from .ports import PARTS, Fleet, Parts
+from .ports import PARTS, Parts, Sources
 from .static import Assets
 from .stream import Hub
 
@@ -57,15 +54,11 @@ class HttpServer:
     def __init__(
         self,
         options: HttpOptions,
-        reader: Reader,
-        fleet: Fleet,
-        bus: EventBus,
-        models: ModelSet,
+        sources: Sources,
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._options = options
-        hub = Hub(bus, fleet.counts)
-        self._parts = Parts(reader, fleet, models, hub, Assets(), options.coap_uris, now_ms)
+        self._parts = join(sources, options.coap_uris, now_ms)
         self._runner: web.AppRunner | None = None
         self._port = options.port
 
@@ -122,6 +115,22 @@ class HttpServer:
             with contextlib.suppress(AttributeError):
                 transport.abort()
         await asyncio.sleep(0)
+
+
+def join(sources: Sources, coap_uris: tuple[str, ...], now_ms: Callable[[], int] = wall_ms) -> Parts:
+    """What handlers may use, made of what the house has."""
+    return Parts(
+        reader=sources.reader,
+        fleet=sources.fleet,
+        credentials=sources.credentials,
+        certificates=sources.certificates,
+        bootstrap=sources.bootstrap,
+        models=sources.models,
+        hub=Hub(sources.bus, sources.fleet.counts),
+        assets=Assets(),
+        coap_uris=coap_uris,
+        now_ms=now_ms,
+    )
 
 
 def build_app(parts: Parts) -> web.Application:

@@ -114,6 +114,27 @@ class Core:
         """The registered device that speaks by this session, or from this address without one."""
         return self._by_peer.get(peer)
 
+    def registered(self, registration_id: str) -> Device:
+        """Whose registration this is; raises PeerError("registration_unknown")."""
+        device = self._by_id.get(registration_id)
+        if device is None:
+            raise PeerError(
+                "registration_unknown",
+                f"no registration {clean(registration_id, 32)}",
+                "the client registers anew by itself",
+            )
+        return device
+
+    def know(self, endpoint: str) -> None:
+        """An endpoint is expected, before it was ever heard."""
+        self._devices.setdefault(endpoint, Device(endpoint))
+
+    def forget(self, endpoint: str) -> None:
+        """An endpoint is expected no longer; one that was heard is remembered all the same."""
+        device = self._devices.get(endpoint)
+        if device is not None and device.registration is None and not device.heard_ms:
+            del self._devices[endpoint]
+
     # Registration interface
 
     def register(self, request: RegisterRequest, origin: Origin, moment: Moment, entropy: bytes) -> Effects:
@@ -163,7 +184,7 @@ class Core:
         session: str = "",
     ) -> Effects:
         """An Update, from an address and by a session; raises PeerError("registration_unknown")."""
-        device = self._registered(registration_id)
+        device = self.registered(registration_id)
         before = device.registration
         assert before is not None
         _advance(device, RegistrationEvent.UPDATE)
@@ -194,10 +215,31 @@ class Core:
 
     def deregister(self, registration_id: str, moment: Moment) -> Effects:
         """A Deregister; raises PeerError("registration_unknown")."""
-        device = self._registered(registration_id)
+        device = self.registered(registration_id)
         device.heard_ms = moment.wall_ms
         _advance(device, RegistrationEvent.DEREGISTER)
         return (Reply(Success.DELETED), *self._end(device, Change.DEREGISTERED))
+
+    def revoke(self, endpoint: str) -> Effects:
+        """What the device proved itself by is good no more: its registration ends, if it has one."""
+        device = self._devices.get(endpoint)
+        if device is None or device.registration is None:
+            return ()
+        _advance(device, RegistrationEvent.REVOKE)
+        return tuple(self._end(device, Change.REVOKED))
+
+    def follow(self, device: Device, address: str, session: str) -> Effects:
+        """The device speaks by another session of its own: what is asked of it goes that way now.
+
+        Zephyr shakes hands again when it must and goes on with its registration, and not always by an
+        Update (LwM2M Core 1.1.1 section 6.2 asks for none).
+        """
+        registration = device.registration
+        if registration is None or registration.session == session:
+            return ()
+        moved = replace(registration, address=address, session=session)
+        self._adopt(device, moved)
+        return (PersistRegistration(moved),)
 
     def tick(self, moment: Moment) -> Effects:
         """What time alone brings about: ended registrations, closed awake windows."""
@@ -324,16 +366,6 @@ class Core:
             self._by_token[observation.token] = (owner, live)
 
     # Within
-
-    def _registered(self, registration_id: str) -> Device:
-        device = self._by_id.get(registration_id)
-        if device is None:
-            raise PeerError(
-                "registration_unknown",
-                f"no registration {clean(registration_id, 32)}",
-                "the client registers anew by itself",
-            )
-        return device
 
     def _adopt(self, device: Device, registration: Registration) -> None:
         self._release(device)

@@ -24,6 +24,7 @@ class Change(StrEnum):
     UPDATED = "updated"
     DEREGISTERED = "deregistered"
     EXPIRED = "expired"
+    REVOKED = "revoked"  # by us: what the client proved itself by is good no more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Registrations: what a client tells of itself on the Registration interface, and its life.
 
 LwM2M Core 1.1.1 section 6.2; Transport 1.1.1 section 6.4.3 (the CoAP mapping). A registration ends
-by Deregister, by a new Register of the same endpoint, or when its lifetime and a grace have passed
-without an Update.
+by Deregister, by a new Register of the same endpoint, when its lifetime and a grace have passed
+without an Update, or when the client's credential is taken away.
 """
 
 from collections.abc import Mapping
@@ -76,6 +76,7 @@ class RegistrationEvent(StrEnum):
     UPDATE = "update"
     DEREGISTER = "deregister"
     EXPIRE = "expire"
+    REVOKE = "revoke"
 
 
 REGISTRATION_TRANSITIONS: Final[Mapping[tuple[RegistrationState, RegistrationEvent], RegistrationState]] = {
@@ -84,4 +85,5 @@ REGISTRATION_TRANSITIONS: Final[Mapping[tuple[RegistrationState, RegistrationEve
     (RegistrationState.REGISTERED, RegistrationEvent.UPDATE): RegistrationState.REGISTERED,
     (RegistrationState.REGISTERED, RegistrationEvent.DEREGISTER): RegistrationState.UNREGISTERED,
     (RegistrationState.REGISTERED, RegistrationEvent.EXPIRE): RegistrationState.UNREGISTERED,
+    (RegistrationState.REGISTERED, RegistrationEvent.REVOKE): RegistrationState.UNREGISTERED,
 }

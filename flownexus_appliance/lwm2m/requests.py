@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import PeerError, clean
+from ..errors import ApplianceError, PeerError, clean
 from .links import Link, parse_links
 from .paths import MAX_ID
 from .registration import DEFAULT_LIFETIME_S, RegisteredObject
@@ -53,13 +53,22 @@ class UpdateRequest:
     object_list: ObjectList | None = None
 
 
-def parse_register(query: Sequence[str], payload: bytes) -> RegisterRequest:
-    """Read a Register.
+def named_endpoint(query: Sequence[str], proven: str | None = None) -> str:
+    """The endpoint that a request is about: its `ep=`, else the `proven` one, of its session.
 
+    Raises PeerError: `endpoint_missing`, `endpoint_invalid`, `query_invalid`.
+    """
+    return check_endpoint(read_query(query).get("ep") or proven)
+
+
+def parse_register(query: Sequence[str], payload: bytes, proven: str | None = None) -> RegisterRequest:
+    """Read a Register; a name that it leaves out is the `proven` one, of its session.
+
+    LwM2M Core 1.1.1 section 6.2.1: a client that its credential names may leave `ep` out.
     Raises PeerError: `endpoint_missing`, `endpoint_invalid`, `version_missing`, `version_invalid`,
     `version_unsupported`, `lifetime_invalid`, `binding_invalid`, `links_invalid`, `query_invalid`.
     """
-    parameters = _parameters(query)
+    parameters = read_query(query)
     version = parameters.pop("lwm2m", None)
     if version is None:
         raise PeerError("version_missing", "Register without lwm2m=", "send lwm2m=1.0, 1.1 or 1.2")
@@ -71,7 +80,7 @@ def parse_register(query: Sequence[str], payload: bytes) -> RegisterRequest:
             f"LwM2M version {clean(version)} is not supported",
             "configure the client for LwM2M 1.0, 1.1 or 1.2",
         )
-    endpoint = _endpoint(parameters.pop("ep", None))
+    endpoint = check_endpoint(parameters.pop("ep", None) or proven)
     lifetime_s = _lifetime(parameters.pop("lt", None))
     binding, queue_mode = _binding(parameters)
     return RegisterRequest(
@@ -87,7 +96,7 @@ def parse_register(query: Sequence[str], payload: bytes) -> RegisterRequest:
 
 def parse_update(query: Sequence[str], payload: bytes) -> UpdateRequest:
     """Read an Update; the errors are those of `parse_register`, parameters it does not know pass."""
-    parameters = _parameters(query)
+    parameters = read_query(query)
     told = bool(parameters.get("b"))
     binding, queue_mode = _binding(parameters)
     return UpdateRequest(
@@ -133,7 +142,8 @@ def _objects(payload: bytes) -> ObjectList:
     return object_list
 
 
-def _parameters(query: Sequence[str]) -> dict[str, str]:
+def read_query(query: Sequence[str]) -> dict[str, str]:
+    """The parameters of a query by name; raises PeerError("query_invalid")."""
     parameters: dict[str, str] = {}
     if len(query) > MAX_ATTRIBUTES:
         raise PeerError("query_invalid", f"{len(query)} query parameters", "send at most 16")
@@ -149,11 +159,12 @@ def _parameters(query: Sequence[str]) -> dict[str, str]:
     return parameters
 
 
-def _endpoint(name: str | None) -> str:
+def check_endpoint(name: str | None, error: type[ApplianceError] = PeerError) -> str:
+    """Check an Endpoint Client Name; raises `error`: `endpoint_missing`, `endpoint_invalid`."""
     if not name:
-        raise PeerError("endpoint_missing", "Register without an endpoint name", "send ep=<name>")
+        raise error("endpoint_missing", "a request without an endpoint name", "send ep=<name>")
     if not name.isprintable() or len(name.encode()) > MAX_ENDPOINT_BYTES or name != name.strip():
-        raise PeerError(
+        raise error(
             "endpoint_invalid",
             f"endpoint name not usable: {clean(name)}",
             "use at most 255 bytes of printable characters without spaces at the ends",

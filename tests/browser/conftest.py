@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.events import EventBus
+from flownexus_appliance.http.ports import Sources
 from flownexus_appliance.http.server import HttpOptions, HttpServer, tls_context
 from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.paths import Path
@@ -26,6 +27,7 @@ from flownexus_appliance.lwm2m.registry import load_registry
 from flownexus_appliance.lwm2m.values import Record
 from flownexus_appliance.system.clock import wall_ms
 from tests.unit.http.house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
+from tests.unit.http.trust import make_sources
 
 from .chromium import Chromium, connected, running_chromium
 
@@ -42,7 +44,7 @@ class House:
     fleet: FakeFleet
     bus: EventBus
     database: FilePath
-    models: ModelSet
+    sources: Sources
 
     @property
     def url(self) -> str:
@@ -117,9 +119,10 @@ async def house(tmp_path: FilePath, options: HttpOptions, models: ModelSet) -> A
         watched=frozenset({Path.of(3303, 0, 5700)}),
     )
     bus = EventBus()
-    server = HttpServer(options, reader, fleet, bus, models)
+    sources = make_sources(reader, fleet, bus, models, tmp_path)
+    server = HttpServer(options, sources)
     await server.start()
-    yield House(server, options, reader, fleet, bus, database, models)
+    yield House(server, options, reader, fleet, bus, database, sources)
     await server.stop()
     await reader.stop()
     # A connection that the browser was just opening ends when its page is gone, in the browser's time.

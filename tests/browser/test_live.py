@@ -43,7 +43,7 @@ async def test_a_new_device_appears_by_itself(chromium: Chromium, house: House) 
         await page.open(f"{house.url}/")
         await page.until_text("#live", "Live")
         reading = record("/3303/0/5700", 18.5, DataType.FLOAT)
-        await fill(house.database, house.models, {"newcomer": (reading,)}, registered=["newcomer"])
+        await fill(house.database, house.sources.models, {"newcomer": (reading,)}, registered=["newcomer"])
         house.move("newcomer", "online")
         card = CARD.format("newcomer")
         await page.until_text(f"{card} {TEMPERATURE}", "18.50")
@@ -91,7 +91,7 @@ async def test_a_resource_never_heard_of_gets_its_chart(
         await page.open(device_url(SENSOR))
         await page.until_text("#live", "Live")
         reading = record("/3304/0/5700", 55.5, DataType.FLOAT)
-        await fill(house.database, house.models, {SENSOR: (reading,)})
+        await fill(house.database, house.sources.models, {SENSOR: (reading,)})
         house.tell(SENSOR, "/3304/0/5700", 55.5)
         await page.until_text('[data-chart="/3304/0/5700"] h3', "Humidity")
         await page.until_text("#object-3304", "55.50")
@@ -135,13 +135,7 @@ async def test_a_page_survives_a_restart_of_the_daemon(chromium: Chromium, house
         await page.until_text("#live", "Live")
         await server.stop()
         await page.until_text("#live", "Connection lost")
-        again = HttpServer(
-            replace(house.options, port=server.port),
-            house.reader,
-            house.fleet,
-            house.bus,
-            house.models,
-        )
+        again = HttpServer(replace(house.options, port=server.port), house.sources)
         await again.start()
         try:
             house.tell(SENSOR, "/3303/0/5700", 12.5)

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from flownexus_appliance.coap import udp
+from flownexus_appliance.coap import sockets, udp
 from flownexus_appliance.coap.peers import address_text, parse_address
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.coap.udp import UdpTransport
@@ -187,7 +187,7 @@ class Listener:
         self.transport = UdpTransport(0, networks, lambda data, peer: self.heard.put_nowait(data))
 
     async def only_a_knock(self) -> None:
-        with device(self.transport.port, "127.0.0.1", source=HOME) as neighbour:
+        with device(self.transport.sockets.port, "127.0.0.1", source=HOME) as neighbour:
             neighbour.send(b"knock")
             async with asyncio.timeout(DEADLINE_S):
                 assert await self.heard.get() == b"knock"
@@ -202,12 +202,12 @@ async def listener() -> AsyncIterator[Listener]:
 
 
 async def test_a_network_that_is_not_named_is_not_heard(listener: Listener) -> None:
-    with device(listener.transport.port) as stranger:
+    with device(listener.transport.sockets.port) as stranger:
         stranger.register()
         stranger.send(Frame(CON, EMPTY, 1))
         stranger.send(b"garbage")
         await listener.only_a_knock()
-    assert listener.transport.dropped == 3
+    assert listener.transport.sockets.dropped == 3
 
 
 async def test_a_network_that_is_not_named_gets_nothing(uplinks: ScriptedUplinks) -> None:
@@ -227,27 +227,27 @@ async def test_a_network_that_is_not_named_gets_nothing(uplinks: ScriptedUplinks
 
 async def test_nobody_outside_is_asked_and_so_let_in(listener: Listener) -> None:
     """A kept registration from a network that the operator no longer names."""
-    with device(listener.transport.port) as stranger:
+    with device(listener.transport.sockets.port) as stranger:
         with pytest.raises(DeviceSilent) as raised:
             listener.transport.peer(stranger.address)
         assert raised.value.code == "address_unreachable"
         assert raised.value.hint
         stranger.send(Frame(CON, EMPTY, 1))
         await listener.only_a_knock()
-    assert listener.transport.dropped == 1
+    assert listener.transport.sockets.dropped == 1
 
 
 async def test_a_link_local_device_is_asked_at_the_address_it_spoke_from() -> None:
     transport = UdpTransport(0, (ip_network("fe80::/10"),), lambda data, peer: None)
     transport.start()
     try:
-        assert transport.peer("[fe80::1%lo]:5683").sockaddr == (
+        assert transport.peer("[fe80::1%lo]:5683").way.sockaddr == (
             "fe80::1%lo",
             5683,
             0,
             socket.if_nametoindex("lo"),
         )
-        assert transport.peer("[fe80::1%7]:5683").sockaddr == ("fe80::1%7", 5683, 0, 7)
+        assert transport.peer("[fe80::1%7]:5683").way.sockaddr == ("fe80::1%7", 5683, 0, 7)
         with pytest.raises(DeviceSilent):
             transport.peer("[fe80::1%nosuch0]:5683")
     finally:
@@ -284,11 +284,11 @@ async def test_a_burst_of_datagrams_lets_the_loop_see_to_other_things(
     server: CoapServer, uplinks: ScriptedUplinks
 ) -> None:
     with device(server.port) as peer:
-        for mid in range(3 * udp.BURST):
+        for mid in range(3 * sockets.BURST):
             peer.request(POST, "/dp", mid=mid)
-        for _ in range(3 * udp.BURST):
+        for _ in range(3 * sockets.BURST):
             await uplinks.request()
-            assert uplinks.requests.qsize() < udp.BURST
+            assert uplinks.requests.qsize() < sockets.BURST
         await peer.silent()
 
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flownexus_appliance.db import writer as writer_module
+from flownexus_appliance.db.kept import Kept
 from flownexus_appliance.db.migrate import StoreError
-from flownexus_appliance.db.store import Kept, ResourceType, Store, from_sql, to_sql
+from flownexus_appliance.db.store import ResourceType, Store, from_sql, to_sql
 from flownexus_appliance.lwm2m.observation import Observation
 from flownexus_appliance.lwm2m.paths import MAX_ID, Path
 from flownexus_appliance.lwm2m.registration import RegisteredObject, Registration

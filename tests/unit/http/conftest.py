@@ -9,15 +9,14 @@ from aiohttp.web import Application, Request
 
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.events import EventBus
-from flownexus_appliance.http.ports import Parts
-from flownexus_appliance.http.server import build_app
-from flownexus_appliance.http.static import Assets
-from flownexus_appliance.http.stream import Hub
+from flownexus_appliance.http.ports import Parts, Sources
+from flownexus_appliance.http.server import build_app, join
 from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registry import load_registry
 
 from .house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
+from .trust import FakeBootstrap, FakeCertificates, FakeCredentials, make_sources
 
 Client = TestClient[Request, Application]
 
@@ -66,9 +65,33 @@ async def reader(tmp_path: FilePath, models: ModelSet) -> AsyncIterator[Reader]:
 
 
 @pytest.fixture
-def parts(reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet) -> Parts:
-    hub = Hub(bus, fleet.counts)
-    return Parts(reader, fleet, models, hub, Assets(), ("coap://127.0.0.1:5683",), lambda: NOW_MS)
+def sources(
+    reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, tmp_path: FilePath
+) -> Sources:
+    return make_sources(reader, fleet, bus, models, tmp_path)
+
+
+@pytest.fixture
+def credentials(sources: Sources) -> FakeCredentials:
+    assert isinstance(sources.credentials, FakeCredentials)
+    return sources.credentials
+
+
+@pytest.fixture
+def certificates(sources: Sources) -> FakeCertificates:
+    assert isinstance(sources.certificates, FakeCertificates)
+    return sources.certificates
+
+
+@pytest.fixture
+def bootstrap(sources: Sources) -> FakeBootstrap:
+    assert isinstance(sources.bootstrap, FakeBootstrap)
+    return sources.bootstrap
+
+
+@pytest.fixture
+def parts(sources: Sources) -> Parts:
+    return join(sources, ("coap://127.0.0.1:5683",), lambda: NOW_MS)
 
 
 @pytest.fixture

@@ -9,19 +9,11 @@ from pathlib import Path as FilePath
 import aiohttp
 import pytest
 
-from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.errors import ApplianceError
-from flownexus_appliance.events import EventBus
+from flownexus_appliance.http.ports import Sources
 from flownexus_appliance.http.server import HttpOptions, HttpServer, tls_context
-from flownexus_appliance.lwm2m.model import ModelSet
 
-from .house import NOW_MS, FakeFleet
-
-
-def make(
-    options: HttpOptions, reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet
-) -> HttpServer:
-    return HttpServer(options, reader, fleet, bus, models)
+from .house import NOW_MS
 
 
 @pytest.fixture
@@ -30,10 +22,8 @@ def options(tmp_path: FilePath) -> HttpOptions:
 
 
 @pytest.fixture
-async def server(
-    options: HttpOptions, reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet
-) -> AsyncIterator[HttpServer]:
-    server = make(options, reader, fleet, bus, models)
+async def server(options: HttpOptions, sources: Sources) -> AsyncIterator[HttpServer]:
+    server = HttpServer(options, sources)
     await server.start()
     yield server
     await server.stop()
@@ -74,15 +64,8 @@ async def test_plain_http_gets_nothing(server: HttpServer) -> None:
     await writer.wait_closed()
 
 
-async def test_a_port_in_use_is_told(
-    server: HttpServer,
-    options: HttpOptions,
-    reader: Reader,
-    fleet: FakeFleet,
-    bus: EventBus,
-    models: ModelSet,
-) -> None:
-    second = make(HttpOptions(options.state, port=server.port), reader, fleet, bus, models)
+async def test_a_port_in_use_is_told(server: HttpServer, options: HttpOptions, sources: Sources) -> None:
+    second = HttpServer(HttpOptions(options.state, port=server.port), sources)
     with pytest.raises(ApplianceError) as caught:
         await second.start()
     assert caught.value.code == "address_unusable"
@@ -90,11 +73,9 @@ async def test_a_port_in_use_is_told(
     assert caught.value.hint
 
 
-async def test_a_folder_that_cannot_be_written_is_told(
-    tmp_path: FilePath, reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet
-) -> None:
+async def test_a_folder_that_cannot_be_written_is_told(tmp_path: FilePath, sources: Sources) -> None:
     (tmp_path / "file").write_text("in the way")
-    server = make(HttpOptions(tmp_path / "file", port=0), reader, fleet, bus, models)
+    server = HttpServer(HttpOptions(tmp_path / "file", port=0), sources)
     with pytest.raises(ApplianceError) as caught:
         await server.start()
     assert caught.value.code == "certificate_unusable"
@@ -121,8 +102,5 @@ async def test_it_starts_again_after_a_stop(server: HttpServer, session: aiohttp
     ("host", "url"),
     [("::1", "https://[::1]:8443/"), ("0.0.0.0", f"https://{socket.gethostname()}:8443/")],
 )
-def test_the_address_to_open(
-    tmp_path: FilePath, bus: EventBus, fleet: FakeFleet, models: ModelSet, host: str, url: str
-) -> None:
-    reader = Reader(tmp_path / "none.db")
-    assert HttpServer(HttpOptions(tmp_path, host=host), reader, fleet, bus, models).url == url
+def test_the_address_to_open(tmp_path: FilePath, sources: Sources, host: str, url: str) -> None:
+    assert HttpServer(HttpOptions(tmp_path, host=host), sources).url == url

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from flownexus_appliance.pki.selfsigned import ServerCertificate, ensure_certificate
+from flownexus_appliance.pki.selfsigned import ServerCertificate, ensure_certificate, provisional_status
+from flownexus_appliance.system.clock import PLAUSIBLE_FROM
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -122,8 +123,9 @@ def test_an_unset_clock_neither_spoils_nor_replaces(paths: tuple[Path, Path]) ->
     """A box without a clock battery starts in 1970: what it makes then serves in 2026 as well."""
     unset = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
     ensure(paths, unset)
-    assert load(paths).not_valid_before_utc <= datetime(2025, 1, 1, tzinfo=UTC)
-    assert not ensure(paths, datetime(2026, 6, 1, tzinfo=UTC)).made
+    assert load(paths).not_valid_before_utc <= PLAUSIBLE_FROM
+    assert not ensure(paths, PLAUSIBLE_FROM).made
+    assert not ensure(paths, NOW).made
     assert not ensure(paths, unset).made
 
 
@@ -131,3 +133,15 @@ def test_one_made_by_a_clock_that_ran_ahead_is_replaced(paths: tuple[Path, Path]
     ensure(paths, NOW + 3000 * DAY)
     assert ensure(paths).made
     assert load(paths).not_valid_before_utc <= NOW
+
+
+def test_the_page_can_tell_what_it_is(paths: tuple[Path, Path]) -> None:
+    assert provisional_status(paths[0]) is None
+    made = ensure(paths)
+    status = provisional_status(paths[0])
+    assert status is not None
+    assert (status.kind, status.state, status.next_step) == ("https", "provisional", None)
+    assert (status.fingerprint, status.not_after) == (made.fingerprint, made.not_after)
+    assert status.reason.startswith("It is signed by itself")
+    paths[0].write_bytes(b"no certificate")
+    assert provisional_status(paths[0]) is None

@@ -1,0 +1,183 @@
+"""Handshakes under way: off the event loop, bounded, fair.
+
+RFC 6347 4.2. A peer is let in here after its cookie has come back, so its address is real. One thread
+does the arithmetic, many handshakes a call; the interpreter lock is given away meanwhile.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from ..peers import SocketAddress, address_text
+from ..sockets import Way
+from .engine import DtlsError, Session, failure, work
+from .resumable import Resumption
+
+# Each costs about 60 kB. Where all are taken the host with the most gives way, its oldest first: ten
+# thousand half-open peers of one host leave room for another one.
+MAX_HANDSHAKES: Final = 256
+MAX_WAITING: Final = 16  # datagrams of one peer, while its turn is awaited
+BATCH: Final = 32
+TIMER_PERIOD_S: Final = 0.25
+log = logging.getLogger(__name__)
+
+
+class Handshake:
+    """A handshake under way, and the session it may resume."""
+
+    __slots__ = ("at_work", "cid", "resumes", "session", "started_at", "waiting", "way")
+
+    def __init__(
+        self, session: Session, cid: bytes, way: Way, resumes: Resumption | None, started_at: float
+    ) -> None:
+        self.session = session
+        self.cid = cid
+        self.way = way
+        self.resumes = resumes
+        self.started_at = started_at
+        self.at_work = False
+        # None: the timer has run out, or there is only the first step to do.
+        self.waiting: deque[bytes | None] = deque()
+
+
+class Handshakes:
+    """The table of handshakes, by address and by the Connection ID they were promised.
+
+    `send(data, way)` puts a datagram on the wire; `completed(handshake)` takes a session over, the
+    datagrams in `waiting` are already its; `failed(handshake, error)` is told of the others.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[bytes, Way], None],
+        completed: Callable[[Handshake], None],
+        failed: Callable[[Handshake, DtlsError], None],
+        limit: int = MAX_HANDSHAKES,
+    ) -> None:
+        self._send = send
+        self._completed = completed
+        self._failed = failed
+        self._limit = limit
+        self._by_address: dict[SocketAddress, Handshake] = {}
+        self._by_cid: dict[bytes, Handshake] = {}
+        self._jobs: queue.SimpleQueue[tuple[Handshake, bytes | None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.evicted = 0
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="dtls-handshakes")
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread; what is under way is dropped."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
+        self._by_address.clear()
+        self._by_cid.clear()
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def at(self, sockaddr: SocketAddress) -> Handshake | None:
+        return self._by_address.get(sockaddr)
+
+    def promised(self, cid: bytes) -> Handshake | None:
+        return self._by_cid.get(cid)
+
+    def begin(self, handshake: Handshake) -> None:
+        """Take in a handshake whose ClientHello has been read; one at its address is given up."""
+        before = self._by_address.get(handshake.way.sockaddr)
+        if before is not None:
+            self._drop(before)
+        elif len(self._by_address) >= self._limit:
+            self._make_room()
+        self._by_address[handshake.way.sockaddr] = handshake
+        self._by_cid[handshake.cid] = handshake
+        self.take(handshake, None)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TIMER_PERIOD_S, self._tick)
+
+    def take(self, handshake: Handshake, datagram: bytes | None) -> None:
+        """A datagram of the peer has come; more than fit are lost, as on the way they may be."""
+        if handshake.at_work:
+            if len(handshake.waiting) < MAX_WAITING:
+                handshake.waiting.append(datagram)
+            return
+        handshake.at_work = True
+        self._jobs.put((handshake, datagram))
+
+    def _make_room(self) -> None:
+        crowded = Counter(str(sockaddr[0]) for sockaddr in self._by_address).most_common(1)[0][0]
+        oldest = next(h for h in self._by_address.values() if h.way.sockaddr[0] == crowded)
+        self.evicted += 1
+        self._drop(oldest)
+
+    def _drop(self, handshake: Handshake) -> bool:
+        """Forget a handshake; False where another one has its place already."""
+        if self._by_cid.pop(handshake.cid, None) is None:
+            return False
+        if self._by_address.get(handshake.way.sockaddr) is handshake:
+            del self._by_address[handshake.way.sockaddr]
+        return True
+
+    def _tick(self) -> None:
+        """See to flights that must be sent again, and to peers that fell silent."""
+        self._timer = None
+        for handshake in list(self._by_address.values()):
+            if not handshake.at_work and handshake.session.timer() == 0:
+                self.take(handshake, None)
+        if self._by_address:
+            self._timer = self._loop.call_later(TIMER_PERIOD_S, self._tick)
+
+    def _done(self, results: list[tuple[Handshake, int]]) -> None:
+        for handshake, result in results:
+            try:
+                self._settle(handshake, result)
+            except Exception:
+                # A defect of ours met one handshake; the next one is served.
+                log.exception("handshake failed", extra={"PEER": address_text(handshake.way.sockaddr)})
+                self._drop(handshake)
+
+    def _settle(self, handshake: Handshake, result: int) -> None:
+        handshake.at_work = False
+        if self._by_cid.get(handshake.cid) is not handshake:
+            return  # it had to make room meanwhile
+        for datagram in handshake.session.take():
+            self._send(datagram, handshake.way)
+        if result == 1:
+            self._drop(handshake)
+            self._completed(handshake)
+        elif result < 0:
+            self._drop(handshake)
+            self._failed(handshake, failure(result))
+        elif handshake.waiting:
+            self.take(handshake, handshake.waiting.popleft())
+
+    # In the thread
+
+    def _run(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(jobs) < BATCH:
+                    jobs.append(self._jobs.get_nowait())
+            batch = [job for job in jobs if job is not None]
+            results = work([(handshake.session, datagram) for handshake, datagram in batch])
+            # A closed loop raises RuntimeError: nobody is left to tell.
+            with contextlib.suppress(RuntimeError):
+                paired = list(zip((h for h, _ in batch), results, strict=True))
+                self._loop.call_soon_threadsafe(self._done, paired)
+            if None in jobs:
+                return

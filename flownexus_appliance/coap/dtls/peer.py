@@ -1,0 +1,131 @@
+"""One DTLS session as the CoAP layers see it: a peer that keeps its name wherever it goes.
+
+RFC 9146 (Connection ID), RFC 7252 9.1 (what a session means to CoAP). The engine's session costs 40 kB,
+so an idle one is parked as bytes; a parked peer is meant to cost less than 2 kB with everything.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from ...fleet.ports import Admission, Proof, SavedSession, Sender
+from ..peers import Peer, address_text
+from ..sockets import Way, local_host
+from .engine import Session, frozen_id
+
+if TYPE_CHECKING:
+    from .transport import DtlsTransport
+
+# A record's number is never used twice, not even after a crash (RFC 5246 6.1; with CCM and GCM a
+# repetition gives the key away). What is saved is therefore ahead by this many; it is saved every second.
+AHEAD: Final = 4096
+_OUT = slice(16, 24)
+
+
+class DtlsPeer(Peer):
+    """A session: `live` while it is in the engine, else parked in `counters`."""
+
+    __slots__ = (
+        "address",
+        "admission",
+        "counters",
+        "frozen",
+        "has_cid",
+        "id",
+        "live",
+        "proof",
+        "record_limit",
+        "records_out",
+        "settled",
+        "transport",
+        "used_at",
+        "way",
+    )
+
+    scheme = "coaps"
+
+    def __init__(
+        self,
+        transport: "DtlsTransport",
+        session_id: bytes,
+        frozen: bytes,
+        proof: Proof,
+        admission: Admission,
+    ) -> None:
+        super().__init__()
+        self.transport = transport
+        self.id = session_id
+        self.frozen = frozen
+        self.proof = proof
+        self.admission = admission
+        self.way: Way | None = None
+        self.address = ""  # while there is no way: where it was, as text
+        self.live: Session | None = None
+        self.counters = b""
+        self.has_cid = True
+        self.settled = False
+        self.used_at = 0.0
+        # How many records it has sent, and how many it may have before its counters are on disk anew.
+        self.records_out = 0
+        self.record_limit = 0
+
+    @property
+    def name(self) -> str:
+        return session_name(self.id)
+
+    @property
+    def where(self) -> str:
+        return self.address if self.way is None else address_text(self.way.sockaddr)
+
+    @property
+    def sender(self) -> Sender:  # type: ignore[override]
+        """Made when asked for: a parked peer needs none."""
+        endpoint = self.admission.endpoint
+        return Sender(
+            self.name,
+            self.where,
+            endpoint,
+            enrolling=endpoint is None,
+            local_host="" if self.way is None else local_host(self.way),
+        )
+
+    def deliver(self, data: bytes) -> None:
+        self.transport.deliver(self, data)
+
+    def saved(self, counters: bytes, used_ms: int, live: bool = True) -> SavedSession:
+        """The session for the disk; `counters` are the engine's."""
+        return SavedSession(
+            id=self.id,
+            address=self.where,
+            proof=self.proof,
+            snapshot=self.frozen,
+            counters=counters,
+            resumption_id=frozen_id(self.frozen),
+            live=live,
+            used_ms=used_ms,
+        )
+
+
+def session_name(session_id: bytes) -> str:
+    """What the fleet calls a session (`Sender.peer`)."""
+    return f"dtls-{session_id.hex()}"
+
+
+def session_id_of(name: str) -> bytes | None:
+    """The inverse of `session_name`; None for what is none."""
+    if not name.startswith("dtls-"):
+        return None
+    try:
+        return bytes.fromhex(name[5:])
+    except ValueError:
+        return None
+
+
+def records_sent(counters: bytes) -> int:
+    """The number of the next record out, without its epoch."""
+    return int.from_bytes(counters[_OUT][2:], "big")
+
+
+def ahead(counters: bytes, by: int = AHEAD) -> bytes:
+    """Counters as they may stand after `by` more records."""
+    out = counters[_OUT]
+    number = int.from_bytes(out[2:], "big") + by
+    return counters[:16] + out[:2] + number.to_bytes(6, "big")

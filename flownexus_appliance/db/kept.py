@@ -1,0 +1,160 @@
+"""What an earlier run of the daemon left in the file, read at the start.
+
+The registrations, observations, credentials and DTLS sessions are for those who work with them; the
+catalog of ids is for the store.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from ..lwm2m.observation import Observation
+from ..lwm2m.paths import Path
+from ..lwm2m.registration import RegisteredObject, Registration
+from ..lwm2m.values import DataType
+from .credentials import Credential, load_credentials
+from .sessions import SavedSession, load_sessions
+
+
+@dataclass(slots=True)
+class Series:
+    """A series' id, how the device speaks it, and where its newest value of our stamping stands."""
+
+    id: int
+    data_type: DataType
+    received_ms: int = 0
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The ids that are in the file, and the next free ones.
+
+    `unseen` are the endpoints that have a credential and were never heard.
+    """
+
+    endpoints: dict[str, int] = field(default_factory=dict)
+    types: dict[tuple[int, int], int] = field(default_factory=dict)
+    series: dict[int, dict[Path, Series]] = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)
+    next_endpoint: int = 1
+    next_type: int = 1
+    next_series: int = 1
+    next_credential: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an earlier run left: the core's memory to be restored.
+
+    A registration's `expires_at` holds its expiry in ms since 1970 here, for the caller to
+    translate into its own monotonic time. `heard_ms` has every endpoint, 0 for those never seen.
+    `credentials` are the good ones, oldest first; `sessions` those of DTLS, the one used last at the
+    end; `bootstrap_configs` JSON by endpoint, "" for the default.
+    """
+
+    registrations: tuple[Registration, ...]
+    observations: tuple[Observation, ...]
+    heard_ms: Mapping[str, int]
+    credentials: tuple[Credential, ...] = ()
+    sessions: tuple[SavedSession, ...] = ()
+    bootstrap_configs: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_catalog(connection: sqlite3.Connection) -> Catalog:
+    """What ids there are; raises sqlite3.Error, and ValueError for what nobody can have written."""
+    catalog = Catalog()
+    for number, name, first_seen_ms in connection.execute("SELECT id, name, first_seen_ms FROM endpoint"):
+        catalog.endpoints[name] = number
+        if not first_seen_ms:
+            catalog.unseen.add(name)
+        catalog.next_endpoint = max(catalog.next_endpoint, number + 1)
+    for number, *key in connection.execute("SELECT id, object_id, resource_id FROM resource_type"):
+        catalog.types[key[0], key[1]] = number
+        catalog.next_type = max(catalog.next_type, number + 1)
+    for number, endpoint_id, path, data_type in connection.execute(
+        "SELECT id, endpoint_id, path, data_type FROM series"
+    ):
+        entry = Series(number, DataType(data_type))
+        catalog.series.setdefault(endpoint_id, {})[Path.parse(path)] = entry
+        catalog.next_series = max(catalog.next_series, number + 1)
+    (last,) = connection.execute("SELECT max(id) FROM credential").fetchone()
+    catalog.next_credential = (last or 0) + 1
+    return catalog
+
+
+def load_kept(connection: sqlite3.Connection) -> Kept:
+    """Everything at once; raises as `load_catalog`."""
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = sqlite3.Row
+        registrations = tuple(
+            _registration(row)
+            for row in cursor.execute(
+                "SELECT registration.*, endpoint.name FROM registration"
+                " JOIN endpoint ON endpoint.id = registration.endpoint_id"
+                # As they were written: of two at one address the one that spoke last has it.
+                " ORDER BY registration.rowid"
+            )
+        )
+        observations = tuple(
+            _observation(row)
+            for row in cursor.execute(
+                "SELECT observation.*, endpoint.name FROM observation"
+                " JOIN endpoint ON endpoint.id = observation.endpoint_id"
+            )
+        )
+        heard = dict(connection.execute("SELECT name, last_seen_ms FROM endpoint").fetchall())
+    return Kept(
+        registrations,
+        observations,
+        heard,
+        load_credentials(connection),
+        load_sessions(connection),
+        dict(connection.execute("SELECT endpoint, config FROM bootstrap_config").fetchall()),
+    )
+
+
+def _registration(row: sqlite3.Row) -> Registration:
+    return Registration(
+        id=row["id"],
+        endpoint=row["name"],
+        address=row["address"],
+        lwm2m_version=row["lwm2m_version"],
+        lifetime_s=row["lifetime_s"],
+        binding=row["binding"],
+        queue_mode=bool(row["queue_mode"]),
+        root_path=row["root_path"],
+        objects=objects_from_json(row["objects"]),
+        content_formats=tuple(json.loads(row["content_formats"])),
+        message_id=row["message_id"],
+        token=row["token"],
+        registered_ms=row["registered_ms"],
+        updated_ms=row["updated_ms"],
+        expires_at=float(row["expires_ms"]),
+        attributes=json.loads(row["attributes"]),
+        session=row["session"],
+    )
+
+
+def _observation(row: sqlite3.Row) -> Observation:
+    return Observation(
+        token=row["token"],
+        endpoint=row["name"],
+        paths=tuple(Path.parse(p) for p in json.loads(row["paths"])),
+        content_format=row["content_format"],
+        created_ms=row["created_ms"],
+    )
+
+
+def objects_to_json(objects: Mapping[int, RegisteredObject]) -> str:
+    """A registration's objects as the file keeps them; `objects_from_json` is its inverse."""
+    return json.dumps(
+        {str(n): {"version": o.version, "instances": list(o.instances)} for n, o in objects.items()}
+    )
+
+
+def objects_from_json(text: str) -> dict[int, RegisteredObject]:
+    return {
+        int(n): RegisteredObject(o["version"], tuple(o["instances"])) for n, o in json.loads(text).items()
+    }

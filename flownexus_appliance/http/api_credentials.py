@@ -1,0 +1,181 @@
+"""Credentials over REST: giving them to devices, listing, renewing and removing them, and enrolment.
+
+The answer that gives a credential holds its key, once; no other answer does.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import msgspec
+from aiohttp import web
+
+from ..errors import UsageError, clean
+from . import credentials, provisioning, requests
+from .answers import json_answer, secret_answer
+from .credentials import CredentialQuestion
+from .ports import PARTS, Parts
+from .provisioning import CredentialEntry, Given
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+MAX_ID: Final = 2**53
+MAX_VALID_DAYS: Final = 36_500
+DEFAULT_MINUTES: Final = 10
+MAX_MINUTES: Final = 24 * 60
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Text = Annotated[str, msgspec.Meta(max_length=32 * 1024)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=MAX_VALID_DAYS)]
+Label = Annotated[str, msgspec.Meta(max_length=provisioning.MAX_LABEL)]
+
+
+class CredentialRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """`identity` and `key` (hexadecimal) are for a PSK, `csr` (PKCS#10, PEM) and `valid_days` for a certificate.
+
+    What is left out is made.
+    """
+
+    kind: Literal["psk", "certificate"] = "psk"
+    identity: Text | None = None
+    key: Text | None = None
+    csr: Text | None = None
+    valid_days: Days | None = None
+    label: Label = ""
+
+
+class DeviceRequest(CredentialRequest, forbid_unknown_fields=True, kw_only=True):
+    """A device by its name, with the credential it is to have."""
+
+    endpoint: Name
+
+
+class RenewRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Both are for certificates."""
+
+    csr: Text | None = None
+    valid_days: Days | None = None
+
+
+class EnrolmentRequest(msgspec.Struct, forbid_unknown_fields=True):
+    minutes: Annotated[int, msgspec.Meta(ge=1, le=MAX_MINUTES)] = DEFAULT_MINUTES
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialList:
+    """A page of credentials, newest first; `next` goes into `?after=` for the following one."""
+
+    items: list[CredentialEntry]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    removed: int
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.post("/api/v1/endpoints", add_device),
+        web.get("/api/v1/endpoints/{endpoint}/credentials", list_of_device),
+        web.post("/api/v1/endpoints/{endpoint}/credentials", add_credential),
+        web.delete("/api/v1/endpoints/{endpoint}/credentials", remove_all),
+        web.get("/api/v1/credentials", list_credentials),
+        web.delete("/api/v1/credentials/{id}", remove),
+        web.post("/api/v1/credentials/{id}/renew", renew),
+        web.get("/api/v1/enrolment", show_enrolment),
+        web.post("/api/v1/enrolment", open_enrolment),
+        web.delete("/api/v1/enrolment", close_enrolment),
+    ]
+
+
+async def add_device(request: web.Request) -> web.Response:
+    """POST endpoints {"endpoint", "kind", ...}: the device may never have been seen."""
+    wanted = await requests.body(request, DeviceRequest)
+    return secret_answer(await _give(request.app[PARTS], wanted.endpoint, wanted))
+
+
+async def add_credential(request: web.Request) -> web.Response:
+    """POST endpoints/{endpoint}/credentials {"kind", ...}"""
+    wanted = await requests.body(request, CredentialRequest)
+    return secret_answer(await _give(request.app[PARTS], requests.endpoint(request), wanted))
+
+
+async def list_credentials(request: web.Request) -> web.Response:
+    """GET credentials?q=&kind=&state=&origin=&after=&limit="""
+    return json_answer(await _page(request, CredentialQuestion.of(request)))
+
+
+async def list_of_device(request: web.Request) -> web.Response:
+    """GET endpoints/{endpoint}/credentials?kind=&state=&origin=&after=&limit="""
+    return json_answer(await _page(request, CredentialQuestion.of(request, requests.endpoint(request))))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """DELETE credentials/{id}: its sessions and the registration that rests on them end at once."""
+    await request.app[PARTS].credentials.remove(_id(request))
+    return json_answer(Removed(1))
+
+
+async def remove_all(request: web.Request) -> web.Response:
+    """DELETE endpoints/{endpoint}/credentials: all of a device."""
+    endpoint = requests.endpoint(request)
+    removed = await request.app[PARTS].credentials.remove_endpoint(endpoint)
+    if not removed:
+        raise UsageError(
+            "credential_unknown",
+            f"{clean(endpoint)} has no credential",
+            "check the name in the list of devices; in an address a name is percent-encoded",
+        )
+    return json_answer(Removed(removed))
+
+
+async def renew(request: web.Request) -> web.Response:
+    """POST credentials/{id}/renew {"csr", "valid_days"}, or without a body."""
+    wanted = await requests.body(request, RenewRequest) if request.can_read_body else RenewRequest()
+    given = await provisioning.renew(request.app[PARTS], _id(request), wanted.csr, wanted.valid_days)
+    return secret_answer(given)
+
+
+async def show_enrolment(request: web.Request) -> web.Response:
+    """GET enrolment: whether it is open, never its key."""
+    return json_answer(provisioning.enrolment_state(request.app[PARTS].credentials.enrolment()))
+
+
+async def open_enrolment(request: web.Request) -> web.Response:
+    """POST enrolment {"minutes"}, or without a body."""
+    wanted = await requests.body(request, EnrolmentRequest) if request.can_read_body else EnrolmentRequest()
+    return secret_answer(provisioning.open_enrolment(request.app[PARTS], wanted.minutes))
+
+
+async def close_enrolment(request: web.Request) -> web.Response:
+    """DELETE enrolment; nothing to do where it is not open."""
+    parts = request.app[PARTS]
+    parts.credentials.close_enrolment()
+    return json_answer(provisioning.enrolment_state(parts.credentials.enrolment()))
+
+
+async def _give(parts: Parts, endpoint: str, wanted: CredentialRequest) -> Given:
+    foreign = ("csr", "valid_days") if wanted.kind == "psk" else ("identity", "key")
+    for name in foreign:
+        if getattr(wanted, name) is not None:
+            raise UsageError("body_invalid", f"{name} does not go with kind {wanted.kind}", "leave it out")
+    if wanted.kind == "psk":
+        return await provisioning.give_psk(parts, endpoint, wanted.identity, wanted.key, wanted.label)
+    return await provisioning.give_certificate(
+        parts, endpoint, wanted.csr, wanted.valid_days, wanted.label
+    )
+
+
+async def _page(request: web.Request, question: CredentialQuestion) -> CredentialList:
+    limit = requests.whole(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    after = requests.whole(request, "after", MAX_ID, 1, MAX_ID)
+    return CredentialList(*await credentials.page_before(request.app[PARTS], question, after, limit))
+
+
+def _id(request: web.Request) -> int:
+    text = request.match_info["id"]
+    if text.isascii() and text.isdigit() and len(text) <= 15:
+        return int(text)
+    raise UsageError(
+        "credential_unknown", f"not the number of a credential: {clean(text, 40)}", "GET credentials lists them"
+    )

@@ -1,0 +1,211 @@
+"""The house's credentials, certificates and bootstrap for the web side's tests: in memory, on a fixed day.
+
+Shared by tests/unit/http and tests/browser. The authority is the real one, on a folder of the test's own.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path as FilePath
+
+from flownexus_appliance.db.credentials import Credential, CredentialOrigin, CredentialState, Proof, ProofKind
+from flownexus_appliance.db.reads import Reader
+from flownexus_appliance.errors import ApplianceError, UsageError
+from flownexus_appliance.events import EventBus
+from flownexus_appliance.http.ports import Sources
+from flownexus_appliance.lwm2m.bootstrap_config import BootstrapConfig
+from flownexus_appliance.lwm2m.model import ModelSet
+from flownexus_appliance.pki.authority import Authority
+from flownexus_appliance.pki.describe import CertificateStatus
+from flownexus_appliance.pki.devices import VALIDITY, DeviceCertificate
+from flownexus_appliance.pki.errors import PkiError
+from flownexus_appliance.pki.names import ServerNames
+from flownexus_appliance.pki.roots import OVERLAP
+from flownexus_appliance.pki.upkeep import Change
+
+from .house import NOW_MS, FakeFleet, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FakeWindow:
+    identity: bytes
+    key: bytes = field(repr=False)
+    ends_ms: int
+
+
+@dataclass(slots=True)
+class FakeCredentials:
+    """Keeps credentials in a list; keys count up, so that a test knows them."""
+
+    known: list[Credential] = field(default_factory=list)
+    window: FakeWindow | None = None
+    failure: ApplianceError | None = None
+    made: int = 0
+
+    def of(self, endpoint: str) -> Sequence[Credential]:
+        return [one for one in self.known if one.endpoint == endpoint]
+
+    def all(self) -> Sequence[Credential]:
+        return list(self.known)
+
+    def get(self, credential_id: int) -> Credential:
+        found = next((one for one in self.known if one.id == credential_id), None)
+        if found is None:
+            raise UsageError("credential_unknown", f"there is no credential {credential_id}", "see the list")
+        return found
+
+    async def add_psk(
+        self, endpoint: str, identity: bytes | None = None, key: bytes | None = None, *, label: str = ""
+    ) -> Credential:
+        proof = Proof(ProofKind.PSK, endpoint.encode() if identity is None else identity)
+        return self.add(endpoint, proof, secret=self._key() if key is None else key, label=label)
+
+    async def add_certificate(
+        self,
+        endpoint: str,
+        certificate: bytes,
+        fingerprint: bytes,
+        serial: int,
+        not_after_ms: int,
+        *,
+        state: CredentialState = CredentialState.ACTIVE,
+        label: str = "",
+    ) -> Credential:
+        assert hashlib.sha256(certificate).digest() == fingerprint
+        added = self.add(endpoint, Proof(ProofKind.CERTIFICATE, fingerprint), state, label=label)
+        added = replace(added, certificate=certificate, serial=serial, not_after_ms=not_after_ms)
+        self.known[-1] = added
+        return added
+
+    async def renew_psk(self, endpoint: str) -> Credential:
+        offered = CredentialState.OFFERED
+        for one in self.of(endpoint):
+            if (one.kind, one.state) == (ProofKind.PSK, offered):
+                return one
+        proof = Proof(ProofKind.PSK, f"{endpoint}-next".encode())
+        return self.add(endpoint, proof, offered, CredentialOrigin.BOOTSTRAP, secret=self._key())
+
+    async def remove(self, credential_id: int) -> None:
+        self.known.remove(self.get(credential_id))
+
+    async def remove_endpoint(self, endpoint: str) -> int:
+        found = self.of(endpoint)
+        self.known = [one for one in self.known if one.endpoint != endpoint]
+        return len(found)
+
+    def open_enrolment(self, duration_s: float = 600.0) -> FakeWindow:
+        self.window = FakeWindow(b"enrol", self._key(), NOW_MS + int(duration_s * 1000))
+        return self.window
+
+    def close_enrolment(self) -> None:
+        self.window = None
+
+    def enrolment(self) -> FakeWindow | None:
+        return self.window
+
+    def add(
+        self,
+        endpoint: str,
+        proof: Proof,
+        state: CredentialState = CredentialState.ACTIVE,
+        origin: CredentialOrigin = CredentialOrigin.OPERATOR,
+        *,
+        secret: bytes = b"",
+        label: str = "",
+    ) -> Credential:
+        if self.failure is not None:
+            raise self.failure
+        if any(one.proof == proof for one in self.known):
+            raise UsageError("identity_taken", "another device has this identity", "choose another one")
+        number = max((one.id for one in self.known), default=0) + 1
+        added = Credential(number, endpoint, proof, state, origin, NOW_MS, secret=secret, label=label)
+        self.known.append(added)
+        return added
+
+    def _key(self) -> bytes:
+        self.made += 1
+        return bytes([0xA0 + self.made]) * 16
+
+
+@dataclass(slots=True)
+class FakeCertificates:
+    """The real authority at the tests' moment; `doubtful` says what is wrong with the clock."""
+
+    authority: Authority
+    doubtful: str = ""
+    now: datetime = field(default=datetime.fromtimestamp(NOW_MS / 1000, UTC))
+    names: ServerNames = field(default=ServerNames.of("box"))
+
+    def start(self) -> "FakeCertificates":
+        self.authority.load()
+        self.authority.ensure(self.names, self.now)
+        return self
+
+    def doubt(self) -> str:
+        return self.doubtful
+
+    def describe(self) -> Sequence[CertificateStatus]:
+        return self.authority.describe(self.now)
+
+    def roots(self) -> Sequence[bytes]:
+        return self.authority.roots()
+
+    async def issue(self, endpoint: str, request: bytes | None, valid_days: int | None) -> DeviceCertificate:
+        self._check()
+        valid = VALIDITY if valid_days is None else timedelta(days=valid_days)
+        if request is None:
+            return self.authority.issue(endpoint, self.now, valid)
+        return self.authority.issue_for(endpoint, request, self.now, valid)
+
+    async def rotate(self) -> Sequence[Change]:
+        self._check()
+        return self.authority.rotate_now(self.now, self.names)
+
+    async def roll_over(self, overlap_days: int | None) -> Sequence[Change]:
+        self._check()
+        overlap = OVERLAP if overlap_days is None else timedelta(days=overlap_days)
+        return self.authority.roll_over(self.now, overlap)
+
+    async def finish_roll_over(self) -> Sequence[Change]:
+        self._check()
+        return self.authority.finish_roll_over(self.now)
+
+    def _check(self) -> None:
+        if self.doubtful:
+            raise PkiError("clock_untrusted", self.doubtful, "set the clock")
+
+
+@dataclass(slots=True)
+class FakeBootstrap:
+    """Configurations in a dict; notes whom it was to ask."""
+
+    kept: dict[str, BootstrapConfig] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    outcome: Outcome | ApplianceError = field(default_factory=Outcome)
+
+    def config(self, endpoint: str) -> BootstrapConfig | None:
+        return self.kept.get(endpoint, None if endpoint else BootstrapConfig())
+
+    def configs(self) -> Mapping[str, BootstrapConfig]:
+        return dict(self.kept)
+
+    async def put_config(self, endpoint: str, config: BootstrapConfig | None) -> None:
+        if config is None:
+            self.kept.pop(endpoint, None)
+        else:
+            self.kept[endpoint] = config
+
+    async def trigger(self, endpoint: str) -> Outcome:
+        self.asked.append(endpoint)
+        if isinstance(self.outcome, ApplianceError):
+            raise self.outcome
+        return self.outcome
+
+
+def make_sources(
+    reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, folder: FilePath
+) -> Sources:
+    """The whole house around a reader; the authority's files go below `folder`."""
+    certificates = FakeCertificates(Authority(folder / "pki")).start()
+    return Sources(reader, fleet, FakeCredentials(), certificates, FakeBootstrap(), bus, models)

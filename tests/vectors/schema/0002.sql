@@ -1,0 +1,14 @@
+CREATE TABLE bootstrap_config ( endpoint TEXT PRIMARY KEY, config TEXT NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE TABLE credential ( id INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, kind TEXT NOT NULL, identity BLOB NOT NULL, secret BLOB NOT NULL, certificate BLOB NOT NULL, serial TEXT NOT NULL, not_after_ms INTEGER NOT NULL, state TEXT NOT NULL, origin TEXT NOT NULL, label TEXT NOT NULL, made_ms INTEGER NOT NULL, first_used_ms INTEGER NOT NULL, last_used_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL ) STRICT;
+CREATE TABLE dtls_counter ( id BLOB PRIMARY KEY REFERENCES dtls_session (id) ON DELETE CASCADE, counters BLOB NOT NULL, address TEXT NOT NULL, used_ms INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE TABLE dtls_session ( id BLOB PRIMARY KEY, proof_kind TEXT NOT NULL, proof BLOB NOT NULL, snapshot BLOB NOT NULL, resumption_id BLOB NOT NULL, live INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE TABLE endpoint ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, label TEXT NOT NULL DEFAULT '', first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL ) STRICT;
+CREATE TABLE observation ( token BLOB PRIMARY KEY, endpoint_id INTEGER NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE, paths TEXT NOT NULL, content_format INTEGER NOT NULL, created_ms INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE TABLE registration ( id TEXT PRIMARY KEY, endpoint_id INTEGER NOT NULL UNIQUE REFERENCES endpoint (id) ON DELETE CASCADE, address TEXT NOT NULL, lwm2m_version TEXT NOT NULL, lifetime_s INTEGER NOT NULL, binding TEXT NOT NULL, queue_mode INTEGER NOT NULL, root_path TEXT NOT NULL, objects TEXT NOT NULL, content_formats TEXT NOT NULL, attributes TEXT NOT NULL, message_id INTEGER NOT NULL, token BLOB NOT NULL, registered_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL , session TEXT NOT NULL DEFAULT '') STRICT;
+CREATE TABLE resource ( series_id INTEGER NOT NULL, time_ms INTEGER NOT NULL, value ANY NOT NULL, PRIMARY KEY (series_id, time_ms) ) STRICT, WITHOUT ROWID;
+CREATE TABLE resource_type ( id INTEGER PRIMARY KEY, object_id INTEGER NOT NULL, resource_id INTEGER NOT NULL, name TEXT NOT NULL, data_type TEXT NOT NULL, units TEXT NOT NULL, UNIQUE (object_id, resource_id) ) STRICT;
+CREATE TABLE series ( id INTEGER PRIMARY KEY, endpoint_id INTEGER NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE, resource_type_id INTEGER NOT NULL REFERENCES resource_type (id), path TEXT NOT NULL, data_type TEXT NOT NULL, UNIQUE (endpoint_id, path) ) STRICT;
+CREATE TABLE setting ( name TEXT PRIMARY KEY, value TEXT NOT NULL ) STRICT, WITHOUT ROWID;
+CREATE INDEX credential_endpoint ON credential (endpoint);
+CREATE UNIQUE INDEX credential_proof ON credential (kind, identity) WHERE state IN ('offered', 'active');
+CREATE INDEX observation_endpoint ON observation (endpoint_id);
