@@ -1,36 +1,45 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse."""
 
 import fcntl
+import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from .coap.server import CoapServer
+from .coap.dtls.engine import Chain
+from .coap.dtls.transport import Identity
+from .coap.server import CoapServer, Secure
 from .db.reads import Reader
 from .db.store import Store
 from .errors import UsageError
 from .events import EventBus
+from .fleet.certificates import Certificates, Shown
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.telemetry import describe
 from .http.ports import Sources
 from .http.server import HttpOptions, HttpServer
 from .lwm2m.registry import load_registry
-from .system import clock
-from .system.config import Config
+from .pki.authority import Authority
+from .pki.names import ServerNames
+from .system import clock, network
+from .system.config import LOOPBACK, CertificatesConfig, Config
 
 DATABASE = "flownexus.db"
+PKI = "pki"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a started appliance is reached; `coap_port` is 0 where plain CoAP is off."""
+    """Where a started appliance is reached; a port is 0 where it is off."""
 
     coap_port: int
+    coaps_port: int
     url: str
 
 
@@ -51,24 +60,69 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         reader = Reader(state / DATABASE)
         await reader.start()
         stack.push_async_callback(reader.stop)
-        options = FleetOptions(config.fleet.watch_list, config.fleet.awake_window_s)
+        options = FleetOptions(
+            config.fleet.watch_list, config.fleet.awake_window_s, config.fleet.max_plain_endpoints
+        )
         fleet = Fleet(store, bus, models, options, clock.now)
-        coap = CoapServer(config.coap.port, config.coap.networks, fleet.uplinks)
+        certificates = Certificates(
+            Authority(state / PKI),
+            bus,
+            partial(_names, config.certificates),
+            timedelta(days=config.certificates.server_days),
+        )
+        shown = await certificates.load(max(kept.heard_ms.values(), default=0))
+        secure = Secure(
+            config.dtls.port, config.dtls.networks, fleet.credentials, store, kept.sessions, _identity(shown)
+        )
+        coap = CoapServer(config.coap.port, config.coap.networks, fleet.uplinks, secure)
         stack.push_async_callback(coap.stop)
         # What is known must be in memory before the first datagram is read; and what asks devices
         # things must have stopped before the wire does.
         fleet.start(kept, coap)
+        fleet.bootstrap.attach(certificates)
         stack.push_async_callback(fleet.stop)
         await coap.start()
-        uris = (f"coap://127.0.0.1:{coap.port}",) if coap.port else ()
-        web = HttpOptions(state, config.http.host, config.http.port, uris)
-        nothing: Any = None
-        sources = Sources(reader, fleet, nothing, nothing, nothing, bus, models)
-        http = HttpServer(web, sources)
+        fleet.bootstrap.listen_on(coap.port, coap.secure_port)
+        http = HttpServer(
+            HttpOptions(state, config.http.host, config.http.port, _uris(config, coap)),
+            Sources(reader, fleet, fleet.credentials, certificates, fleet.bootstrap, bus, models),
+        )
+        if shown.https is not None:
+            http.use_certificate(shown.https.chain, shown.https.key)
         await http.start()
         stack.push_async_callback(http.stop)
-        yield Running(coap.port, http.url)
+        certificates.start(partial(_show, coap, http))
+        stack.push_async_callback(certificates.stop)
+        yield Running(coap.port, coap.secure_port, http.url)
         log.info("stopping")
+
+
+def _identity(shown: Shown) -> Identity:
+    chain = Chain(shown.chain, shown.key) if shown.chain else None
+    return Identity(chain, shown.roots, shown.check_dates)
+
+
+def _show(coap: CoapServer, http: HttpServer, shown: Shown) -> None:
+    """Have both servers show other certificates from now on."""
+    coap.present(_identity(shown))
+    if shown.https is not None:
+        http.use_certificate(shown.https.chain, shown.https.key)
+
+
+def _names(config: CertificatesConfig) -> ServerNames:
+    return ServerNames.of(network.host_name(), network.host_addresses(), config.names)
+
+
+def _uris(config: Config, coap: CoapServer) -> tuple[str, ...]:
+    """The addresses that devices can be pointed at, from outside where that is open."""
+    uris = []
+    if coap.secure_port:
+        hosts = () if config.dtls.networks == LOOPBACK else network.host_addresses()
+        host = hosts[0] if hosts else ipaddress.ip_address("127.0.0.1")
+        uris.append(f"coaps://{f'[{host}]' if host.version == 6 else host}:{coap.secure_port}")
+    if coap.port:
+        uris.append(f"coap://127.0.0.1:{coap.port}")
+    return tuple(uris)
 
 
 def _take_folder(state: Path) -> TextIO:

@@ -23,6 +23,7 @@ ERROR_CODES: Final[Mapping[str, Code]] = {
     "binding_invalid": Code.BAD_REQUEST,
     "block_invalid": Code.BAD_REQUEST,
     "block_missing": Code.REQUEST_ENTITY_INCOMPLETE,
+    "bootstrap_refused": Code.BAD_REQUEST,
     "body_too_large": Code.REQUEST_ENTITY_TOO_LARGE,
     "content_format_unsupported": Code.UNSUPPORTED_CONTENT_FORMAT,
     "ddf_invalid": Code.BAD_REQUEST,

@@ -235,7 +235,8 @@ def _uplink(request: Message) -> Uplink:
             f"Content-Format {content_format} for a link list",
             "send application/link-format (40)",
         )
-    if request.opt.accept is not None:
+    accept = number_of(request.opt.accept, MAX_CONTENT_FORMAT)
+    if request.opt.accept is not None and action is not Action.BOOTSTRAP_PACK:
         raise PeerError("not_acceptable", "the answer has no content", "leave the Accept option out")
     return Uplink(
         action=action,
@@ -246,6 +247,7 @@ def _uplink(request: Message) -> Uplink:
         content_format=content_format,
         payload=request.payload,
         registration_id=registration_id,
+        accept=accept,
     )
 
 
@@ -256,13 +258,19 @@ def _route(code: Code, path: tuple[str, ...]) -> tuple[Action, str]:
     elif path == ("rd",):
         if code is Code.POST:
             return Action.REGISTER, ""
+    elif path == ("bs",):
+        if code is Code.POST:
+            return Action.BOOTSTRAP, ""
+    elif path == ("bspack",):
+        if code is Code.GET:
+            return Action.BOOTSTRAP_PACK, ""
     elif len(path) == 2 and path[0] == "rd":
         if code in (Code.POST, Code.PUT):
             return Action.UPDATE, path[1]
         if code is Code.DELETE:
             return Action.DEREGISTER, path[1]
     else:
-        raise PeerError("not_found", "no such path here", "use /rd or /dp")
+        raise PeerError("not_found", "no such path here", "use /rd, /dp or /bs")
     raise PeerError("method_not_allowed", f"{code.name_printable} not allowed", "see LwM2M Transport 6.4")
 
 

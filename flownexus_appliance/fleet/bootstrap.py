@@ -74,8 +74,7 @@ class BootstrapParts:
     """What bootstrap stands on.
 
     `types` are the data types of resources. `perform` does an operation on a registered device,
-    `registration` is an endpoint's, `listens` whether it can be reached now. The ports are those that
-    devices are sent to where no address is configured, 0 where there is none.
+    `registration` is an endpoint's, `listens` whether it can be reached now.
     """
 
     store: Store
@@ -86,8 +85,6 @@ class BootstrapParts:
     perform: Callable[[str, str, Path], Awaitable["OperationResult"]]
     registration: Callable[[str], Registration | None]
     listens: Callable[[str], bool]
-    coap_port: int = 0
-    coaps_port: int = 5684
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +105,7 @@ class Bootstrap:
         self._parts = parts
         self._wire: Wire | None = None
         self._authority: DeviceAuthority | None = None
+        self._ports: Mapping[str, int] = {}
         self._configs: dict[str, BootstrapConfig] = {}
         self._unreadable: set[str] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -135,6 +133,10 @@ class Bootstrap:
         """Give it who makes certificates; without one it gives none."""
         self._authority = authority
         self._renewals.attach(authority)
+
+    def listen_on(self, coap_port: int, coaps_port: int) -> None:
+        """The ports that devices are sent to where no address is configured; 0 where there is none."""
+        self._ports = {"coap": coap_port, "coaps": coaps_port}
 
     async def stop(self) -> None:
         """Break off what is under way; those devices come again."""
@@ -275,9 +277,8 @@ class Bootstrap:
         """Where the device is to register: as configured, else where it reached us."""
         if config.uri or config.instances is not None:
             return config.uri
-        scheme, port = "coaps", self._parts.coaps_port
-        if config.security is Security.NONE:
-            scheme, port = "coap", self._parts.coap_port
+        scheme = "coap" if config.security is Security.NONE else "coaps"
+        port = self._ports.get(scheme)
         host = sender.local_host.partition("%")[0]  # a zone means nothing on another machine
         if not host or not port:
             raise _refused(endpoint, f"no {scheme} address to send it to", "configure its uri")

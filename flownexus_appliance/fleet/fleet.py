@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from ..db.kept import Kept
@@ -24,14 +25,15 @@ from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import from_plain
 from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
-from ..lwm2m.registration import GRACE_S, Registration
+from ..lwm2m.registration import GRACE_S, MAX_PLAIN_ENDPOINTS, Registration
 from ..lwm2m.values import DataType, Record
 from ..lwm2m.watch import DEFAULT_WATCH_LIST
+from .bootstrap import Bootstrap, BootstrapParts
 from .credentials import Consequences, Credentials
-from .identity import MAX_PLAIN_ENDPOINTS, Door
+from .identity import Door
 from .intake import Intake, Reactions
 from .onboarding import Onboarding, Steps
-from .ports import DeviceSilent, Judge, Proof, Uplinks, Verdict, Wire
+from .ports import DeviceSilent, Judge, Proof, Respond, Uplink, Uplinks, Verdict, Wire
 from .requests import Answered, DeviceRequests
 
 TICK_S: Final = 1.0
@@ -99,6 +101,19 @@ class Fleet:
             ended=self._ended,
             read_whole=self._read_whole,
         )
+        self.bootstrap = Bootstrap(
+            BootstrapParts(
+                store,
+                bus,
+                self.credentials,
+                models.type_of,
+                clock,
+                perform=partial(self.perform, value=None, arguments=None),
+                registration=self._registration,
+                listens=lambda endpoint: self.presence(endpoint) == Presence.ONLINE,
+            )
+        )
+        self.attach_bootstrap(self.bootstrap.receive)
         self._heard_written: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +122,10 @@ class Fleet:
     @property
     def uplinks(self) -> Uplinks:
         return self._intake
+
+    def attach_bootstrap(self, receive: Callable[[str, Uplink, Respond], None]) -> None:
+        """Hand `receive` each Bootstrap-Request of an endpoint that may make it; 4.04 until then."""
+        self._intake.reactions.bootstrap = receive
 
     def start(self, kept: Kept, wire: Wire) -> None:
         """Take up what an earlier run kept and begin to watch the time."""
@@ -123,6 +142,7 @@ class Fleet:
                     self._revoke(device.endpoint)
         self._heard_written = dict(kept.heard_ms)
         self._requests.attach(wire)
+        self.bootstrap.start(kept.bootstrap_configs, wire)
         for device in self._core:
             self._onboarding.take_up(device.endpoint)
         self._ticker = asyncio.create_task(self._tick(), name="fleet tick")
@@ -133,6 +153,7 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._onboarding.stop()
+        await self.bootstrap.stop()
         try:
             self._write_heard()
             self.credentials.write_uses()
@@ -150,6 +171,10 @@ class Fleet:
         """When the device was last heard, in ms since 1970 UTC; None where it never was."""
         device = self._core.device(endpoint)
         return None if device is None else device.heard_ms or None
+
+    def _registration(self, endpoint: str) -> Registration | None:
+        device = self._core.device(endpoint)
+        return None if device is None else device.registration
 
     def observed(self, endpoint: str) -> frozenset[Path]:
         """The paths that the device reports by itself."""
@@ -329,6 +354,7 @@ class Fleet:
             await asyncio.sleep(TICK_S)
             ticks += 1
             self._on_time(self.credentials.tick)
+            self._on_time(self.bootstrap.tick)
             self._on_time(lambda moment: self._intake.apply(self._core.tick(moment)))
             if ticks % HEARD_EVERY_TICKS == 0:
                 self._on_time(lambda _: self._write_heard())

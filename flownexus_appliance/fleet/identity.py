@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from ..errors import PeerError, clean
 from ..lwm2m.core import Core
+from ..lwm2m.registration import MAX_PLAIN_ENDPOINTS
 from .ports import Action, Sender
 
-MAX_PLAIN_ENDPOINTS: Final = 10_000
 NOTIFY: Final = "notify"
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -33,6 +34,11 @@ _BLANK_LINES: Final = re.compile(r"\n\s*\n+")
 def json_answer(data: object, status: int = 200) -> web.Response:
     """Any dataclass, list or dict of plain values as JSON."""
     return _finished(msgspec.json.encode(data), "application/json", status, "no-store")
+
+
+def created(data: object) -> web.Response:
+    """What a request has made: with the keys that are told this once, so nobody may keep it."""
+    return json_answer(data, HTTPStatus.CREATED)
 
 
 def page_answer(html: str, status: int = 200) -> web.Response:

@@ -1,7 +1,7 @@
 """The REST interface under /api/v1: devices, their resources, and the stream. Times are ms since 1970.
 
-Series and operations are in `api_series.py` and `api_operations.py`. Everything is JSON; errors have the
-shape of `errors.py`.
+The other `api_*.py` have series, operations, credentials, certificates and bootstrap. Everything is JSON;
+errors have the shape of `errors.py`.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,22 @@ from typing import Final
 
 from aiohttp import web
 
+from .. import __version__
 from ..errors import UsageError
-from . import api_operations, api_series, devices, requests
+from . import (
+    api_bootstrap,
+    api_certificates,
+    api_credentials,
+    api_operations,
+    api_series,
+    devices,
+    provisioning,
+    requests,
+)
 from .answers import json_answer
 from .devices import Device
 from .ports import PARTS
+from .provisioning import EnrolmentState
 from .resources import ResourceState, describe
 from .stream import serve_stream
 
@@ -37,6 +48,21 @@ class ResourceList:
     items: list[ResourceState]
 
 
+@dataclass(frozen=True, slots=True)
+class BoxStatus:
+    """`devices` by presence; `uris` where devices reach the box; `certificates_doubt` why nothing is
+    signed now, or ""; `certificates_next_step_ms` when the next certificate is replaced or dropped."""
+
+    version: str
+    now_ms: int
+    devices: dict[str, int]
+    uris: tuple[str, ...]
+    credentials: int
+    enrolment: EnrolmentState
+    certificates_doubt: str
+    certificates_next_step_ms: int | None
+
+
 def routes() -> list[web.RouteDef]:
     return [
         web.get("/api/v1/endpoints", list_devices),
@@ -45,7 +71,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v1/endpoints/{endpoint}/resources/{path:.+}", list_resources),
         *api_series.routes(),
         *api_operations.routes(),
+        *api_credentials.routes(),
+        *api_certificates.routes(),
+        *api_bootstrap.routes(),
         web.get("/api/v1/stream", stream, allow_head=False),  # it would never end
+        web.get("/api/v1/status", status),
         web.get("/healthz", health),
     ]
 
@@ -95,6 +125,25 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if last.isascii() and last.isdigit() and len(last) <= 16:
         after = int(last)
     return await serve_stream(request, request.app[PARTS].hub, names or None, after if after >= 0 else None)
+
+
+async def status(request: web.Request) -> web.Response:
+    """GET status: the box at a glance, as `flownexus status` shows it."""
+    parts = request.app[PARTS]
+    certificates = api_certificates.entries(parts)
+    steps = [entry.next_step_ms for entry in certificates if entry.next_step_ms is not None]
+    return json_answer(
+        BoxStatus(
+            version=__version__,
+            now_ms=parts.now_ms(),
+            devices=dict(parts.fleet.counts()),
+            uris=parts.coap_uris,
+            credentials=len(parts.credentials.all()),
+            enrolment=provisioning.enrolment_state(parts.credentials.enrolment()),
+            certificates_doubt=parts.certificates.doubt(),
+            certificates_next_step_ms=min(steps, default=None),
+        )
+    )
 
 
 async def health(request: web.Request) -> web.Response:

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from ..errors import UsageError, clean
 from . import credentials, provisioning, requests
-from .answers import json_answer, secret_answer
-from .credentials import CredentialQuestion
+from .answers import created, json_answer
+from .credentials import CredentialEntry, CredentialQuestion
 from .ports import PARTS, Parts
-from .provisioning import CredentialEntry, Given
+from .provisioning import Given
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
@@ -30,10 +30,8 @@ Label = Annotated[str, msgspec.Meta(max_length=provisioning.MAX_LABEL)]
 
 
 class CredentialRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """`identity` and `key` (hexadecimal) are for a PSK, `csr` (PKCS#10, PEM) and `valid_days` for a certificate.
-
-    What is left out is made.
-    """
+    """`identity` and `key` (hexadecimal) are for a PSK, `csr` (PKCS#10, PEM) and `valid_days` for a
+    certificate; what is left out is made."""
 
     kind: Literal["psk", "certificate"] = "psk"
     identity: Text | None = None
@@ -91,13 +89,13 @@ def routes() -> list[web.RouteDef]:
 async def add_device(request: web.Request) -> web.Response:
     """POST endpoints {"endpoint", "kind", ...}: the device may never have been seen."""
     wanted = await requests.body(request, DeviceRequest)
-    return secret_answer(await _give(request.app[PARTS], wanted.endpoint, wanted))
+    return created(await _give(request.app[PARTS], wanted.endpoint, wanted))
 
 
 async def add_credential(request: web.Request) -> web.Response:
     """POST endpoints/{endpoint}/credentials {"kind", ...}"""
     wanted = await requests.body(request, CredentialRequest)
-    return secret_answer(await _give(request.app[PARTS], requests.endpoint(request), wanted))
+    return created(await _give(request.app[PARTS], requests.endpoint(request), wanted))
 
 
 async def list_credentials(request: web.Request) -> web.Response:
@@ -131,9 +129,9 @@ async def remove_all(request: web.Request) -> web.Response:
 
 async def renew(request: web.Request) -> web.Response:
     """POST credentials/{id}/renew {"csr", "valid_days"}, or without a body."""
-    wanted = await requests.body(request, RenewRequest) if request.can_read_body else RenewRequest()
+    wanted = await requests.body_or(request, RenewRequest)
     given = await provisioning.renew(request.app[PARTS], _id(request), wanted.csr, wanted.valid_days)
-    return secret_answer(given)
+    return created(given)
 
 
 async def show_enrolment(request: web.Request) -> web.Response:
@@ -143,8 +141,8 @@ async def show_enrolment(request: web.Request) -> web.Response:
 
 async def open_enrolment(request: web.Request) -> web.Response:
     """POST enrolment {"minutes"}, or without a body."""
-    wanted = await requests.body(request, EnrolmentRequest) if request.can_read_body else EnrolmentRequest()
-    return secret_answer(provisioning.open_enrolment(request.app[PARTS], wanted.minutes))
+    wanted = await requests.body_or(request, EnrolmentRequest)
+    return created(provisioning.open_enrolment(request.app[PARTS], wanted.minutes))
 
 
 async def close_enrolment(request: web.Request) -> web.Response:
@@ -161,9 +159,7 @@ async def _give(parts: Parts, endpoint: str, wanted: CredentialRequest) -> Given
             raise UsageError("body_invalid", f"{name} does not go with kind {wanted.kind}", "leave it out")
     if wanted.kind == "psk":
         return await provisioning.give_psk(parts, endpoint, wanted.identity, wanted.key, wanted.label)
-    return await provisioning.give_certificate(
-        parts, endpoint, wanted.csr, wanted.valid_days, wanted.label
-    )
+    return await provisioning.give_certificate(parts, endpoint, wanted.csr, wanted.valid_days, wanted.label)
 
 
 async def _page(request: web.Request, question: CredentialQuestion) -> CredentialList:
@@ -177,5 +173,7 @@ def _id(request: web.Request) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 15:
         return int(text)
     raise UsageError(
-        "credential_unknown", f"not the number of a credential: {clean(text, 40)}", "GET credentials lists them"
+        "credential_unknown",
+        f"not the number of a credential: {clean(text, 40)}",
+        "GET credentials lists them",
     )

@@ -66,10 +66,11 @@ async def perform(request: web.Request) -> web.Response:
     result = await request.app[PARTS].fleet.perform(
         requests.endpoint(request), wanted.operation, path, wanted.value, wanted.arguments
     )
-    return json_answer(_answer(result))
+    return json_answer(answer_of(result))
 
 
-def _answer(result: OperationResult) -> OperationAnswer:
+def answer_of(result: OperationResult) -> OperationAnswer:
+    """What the API says of an operation that ended."""
     return OperationAnswer(
         status=result.status,
         code=result.code,

@@ -76,7 +76,7 @@ class EnrolmentWindow(Protocol):
 class Credentials(Protocol):
     """Who devices are. Changes are done when they are on disk; they raise StoreError when they are not.
 
-    Those that have ended are `Reader.credentials`. A `Credential` holds its key: what leaves this package
+    `Reader.credentials` has those that ended too. A `Credential` holds its key: what leaves this package
     is `provisioning.Given`, once, and `credentials.CredentialEntry`, which has none.
     """
 
@@ -170,7 +170,7 @@ class Certificates(Protocol):
     def roots(self) -> Sequence[bytes]:
         """DER of all trusted roots, newest first; empty while there are none."""
 
-    async def issue(self, endpoint: str, request: bytes | None, valid_days: int | None) -> IssuedCertificate:
+    def certify(self, endpoint: str, request: bytes | None, valid_days: int | None) -> IssuedCertificate:
         """Make a device's certificate, for the key of its PKCS#10 `request` (PEM or DER) or for a new one.
 
         `valid_days` None: as long as is usual. UsageError: name_invalid, name_too_long, validity_invalid,

@@ -1,50 +1,24 @@
 """Giving devices their credentials: what the API, the pages and the command line share.
 
 The one place of the web side that sees keys. A key leaves in `Given`, in the answer to the request that made
-it, and never again; `CredentialEntry`, which every list shows, has none. LwM2M Core 1.1.1 section 5.2.
+it, and never again; `credentials.CredentialEntry`, which lists show, has none. LwM2M Core 1.1.1 section 5.2.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..db.credentials import Credential, CredentialState, ProofKind
+from ..db.credentials import Credential, CredentialState, ProofKind, identity_text
 from ..errors import UsageError
 from ..pki.encoding import pem_of_certificates, pem_of_key
+from .credentials import CredentialEntry, entry_of
 from .ports import Certificates, Credentials, EnrolmentWindow, IssuedCertificate, Parts
 
 MAX_LABEL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialEntry:
-    """A credential as it is shown; times in ms since 1970 UTC, None where it has not happened.
-
-    `identity` is that of a key, as text where it is text, and `identity_hex` its bytes; `fingerprint` is the
-    SHA-256 of a certificate and `serial` its number, hexadecimal. What a kind does not have is "".
-    `good`: a device may come in by it, which it may while it is offered or active.
-    """
-
-    id: int
-    endpoint: str
-    kind: str
-    state: str
-    origin: str
-    good: bool
-    identity: str
-    identity_hex: str
-    fingerprint: str
-    serial: str
-    label: str
-    made_ms: int
-    not_after_ms: int | None
-    first_used_ms: int | None
-    last_used_ms: int | None
-    ended_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class PskGiven:
-    """A pre-shared key, hexadecimal, with its identity (see `CredentialEntry`)."""
+    """A pre-shared key, hexadecimal; its identity as text where it is text, and its bytes, hexadecimal."""
 
     identity: str
     identity_hex: str
@@ -113,12 +87,12 @@ async def give_certificate(
 ) -> Given:
     """Make a certificate for a device: for the key of its `request` (PKCS#10, PEM), or with a new key.
 
-    Raises UsageError and PkiError as `ports.Certificates.issue` and `ports.Credentials.add_certificate`.
+    Raises UsageError and PkiError as `ports.Certificates.certify` and `ports.Credentials.add_certificate`.
     """
-    der = None if request is None else request.encode()
-    issued = await parts.certificates.issue(endpoint, der, valid_days)
+    pkcs10 = None if request is None else request.encode()
+    issued = parts.certificates.certify(endpoint, pkcs10, valid_days)
     added = await _list(parts.credentials, endpoint, issued, label, state)
-    return Given(entry(added), None, _certificate_given(parts.certificates, issued), parts.coap_uris)
+    return Given(entry_of(added), None, _certificate_given(parts.certificates, issued), parts.coap_uris)
 
 
 async def renew(
@@ -133,7 +107,9 @@ async def renew(
     if present.kind is ProofKind.PSK:
         if request is not None or valid_days is not None:
             raise UsageError(
-                "body_invalid", f"credential {credential_id} is a key", "csr and valid_days are for certificates"
+                "body_invalid",
+                f"credential {credential_id} is a key",
+                "csr and valid_days are for certificates",
             )
         return _psk_given(parts, await parts.credentials.renew_psk(present.endpoint))
     offered = CredentialState.OFFERED
@@ -150,39 +126,6 @@ def enrolment_state(window: EnrolmentWindow | None) -> EnrolmentState:
     return EnrolmentState(False, None) if window is None else EnrolmentState(True, window.ends_ms)
 
 
-def entry(credential: Credential) -> CredentialEntry:
-    """A credential without what nobody may see."""
-    psk = credential.kind is ProofKind.PSK
-    value = credential.proof.value
-    return CredentialEntry(
-        id=credential.id,
-        endpoint=credential.endpoint,
-        kind=credential.kind.value,
-        state=credential.state.value,
-        origin=credential.origin.value,
-        good=credential.good,
-        identity=identity_text(value) if psk else "",
-        identity_hex=value.hex() if psk else "",
-        fingerprint="" if psk else value.hex(),
-        serial="" if psk else f"{credential.serial:x}",
-        label=credential.label,
-        made_ms=credential.made_ms,
-        not_after_ms=credential.not_after_ms or None,
-        first_used_ms=credential.first_used_ms or None,
-        last_used_ms=credential.last_used_ms or None,
-        ended_ms=credential.ended_ms or None,
-    )
-
-
-def identity_text(identity: bytes) -> str:
-    """A PSK identity as text (RFC 4279 5.1 has it UTF-8), as hexadecimal where it is none."""
-    try:
-        text = identity.decode()
-    except UnicodeDecodeError:
-        return identity.hex()
-    return text if text.isprintable() else identity.hex()
-
-
 def psk_words(identity: bytes, key: bytes) -> PskGiven:
     return PskGiven(identity_text(identity), identity.hex(), key.hex())
 
@@ -193,7 +136,9 @@ def read_key(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise UsageError(
-            "key_invalid", "the key is not hexadecimal", "write two digits a byte: 00112233445566778899aabbccddeeff"
+            "key_invalid",
+            "the key is not hexadecimal",
+            "write two digits a byte: 00112233445566778899aabbccddeeff",
         ) from None
 
 
@@ -209,7 +154,9 @@ def trusted_roots(certificates: Certificates) -> tuple[bytes, ...]:
         doubt = certificates.doubt()
         raise UsageError(
             "ca_missing",
-            f"the box has no root certificate yet: {doubt}" if doubt else "the box has no root certificate yet",
+            f"the box has no root certificate yet: {doubt}"
+            if doubt
+            else "the box has no root certificate yet",
             "it is made as soon as the clock is right; devices with a pre-shared key need none",
         )
     return roots
@@ -217,7 +164,7 @@ def trusted_roots(certificates: Certificates) -> tuple[bytes, ...]:
 
 def _psk_given(parts: Parts, credential: Credential) -> Given:
     words = psk_words(credential.proof.value, credential.secret)
-    return Given(entry(credential), words, None, parts.coap_uris)
+    return Given(entry_of(credential), words, None, parts.coap_uris)
 
 
 def _certificate_given(certificates: Certificates, issued: IssuedCertificate) -> CertificateGiven:

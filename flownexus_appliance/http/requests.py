@@ -1,6 +1,7 @@
 """What a request asks: query parameters and bodies read into plain values, or a UsageError that helps."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -35,15 +36,25 @@ def whole(request: web.Request, name: str, default: int, low: int, high: int) ->
 
 def question(request: web.Request) -> Question:
     """`?q=` and `?state=`."""
-    search = request.query.get("q", "").strip()
-    if len(search) > MAX_SEARCH:
+    return Question(search(request), one_of(request, "state", tuple(STATES)))
+
+
+def search(request: web.Request) -> str:
+    """`?q=`: what to search for, "" for everything."""
+    text = request.query.get("q", "").strip()
+    if len(text) > MAX_SEARCH:
         raise UsageError("query_invalid", "q is too long", f"search for at most {MAX_SEARCH} characters")
-    state = request.query.get("state", "")
-    if state and state not in STATES:
+    return text
+
+
+def one_of(request: web.Request, name: str, known: Sequence[str]) -> str:
+    """One of the known words, "" where the query does not say."""
+    text = request.query.get(name, "")
+    if text and text not in known:
         raise UsageError(
-            "query_invalid", f"state is not usable: {clean(state, 40)}", f"give one of {', '.join(STATES)}"
+            "query_invalid", f"{name} is not usable: {clean(text, 40)}", f"give one of {', '.join(known)}"
         )
-    return Question(search, state)
+    return text
 
 
 def endpoint(request: web.Request) -> str:
@@ -65,6 +76,29 @@ def path(request: web.Request, *depths: int) -> Path:
 
 async def body(request: web.Request, shape: type[Body]) -> Body:
     """The JSON body as `shape`, a msgspec Struct; raises UsageError, or lets 413 through."""
+    content = await _content(request)
+    try:
+        return msgspec.json.decode(content, type=shape)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(
+            "body_invalid", f"the body is not usable: {clean(str(error))}", "see the API's description"
+        ) from None
+
+
+async def body_or(request: web.Request, shape: type[Body]) -> Body:
+    """As `body`; without a body, `shape` with its defaults."""
+    return await body(request, shape) if request.can_read_body else shape()
+
+
+async def json_text(request: web.Request) -> str:
+    """The JSON body as it came, for a reader of its own; raises as `body`."""
+    try:
+        return (await _content(request)).decode()
+    except UnicodeDecodeError:
+        raise UsageError("body_invalid", "the body is not UTF-8", "send JSON as UTF-8") from None
+
+
+async def _content(request: web.Request) -> bytes:
     # A page elsewhere can post a form or plain text to this box, but no JSON without asking first.
     if request.content_type != "application/json":
         raise UsageError(
@@ -74,14 +108,8 @@ async def body(request: web.Request, shape: type[Body]) -> Body:
         )
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            content = await request.read()
+            return await request.read()
     except TimeoutError:
         raise UsageError(
             "request_timeout", "the body did not arrive in time", f"send it within {BODY_TIMEOUT_S:.0f} s"
-        ) from None
-    try:
-        return msgspec.json.decode(content, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError(
-            "body_invalid", f"the body is not usable: {clean(str(error))}", "see the API's description"
         ) from None

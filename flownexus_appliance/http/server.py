@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from aiohttp import web
 from ..errors import ApplianceError, UsageError
 from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
-from . import api, errors, pages
+from . import api, control, errors, pages
 from .answers import MAX_BODY_BYTES, add_security_headers
 from .ports import PARTS, Parts, Sources
 from .static import Assets
@@ -47,9 +48,13 @@ class HttpOptions:
     def key(self) -> FilePath:
         return self.state / "https.key"
 
+    @property
+    def control(self) -> FilePath:
+        return self.state / control.NAME
+
 
 class HttpServer:
-    """Serves pages, REST and the live stream by HTTPS."""
+    """Serves pages, REST and the live stream by HTTPS, and the same on the control socket."""
 
     def __init__(
         self,
@@ -60,7 +65,10 @@ class HttpServer:
         self._options = options
         self._parts = join(sources, options.coap_uris, now_ms)
         self._runner: web.AppRunner | None = None
+        self._control: os.stat_result | None = None
         self._port = options.port
+        self._context: ssl.SSLContext | None = None
+        self._files: tuple[FilePath, FilePath] | None = None
 
     @property
     def port(self) -> int:
@@ -76,9 +84,12 @@ class HttpServer:
         return f"https://{f'[{host}]' if ':' in host else host}:{self._port}/"
 
     async def start(self) -> None:
-        """Listen; raises ApplianceError: `static_missing`, `certificate_unusable`, `address_unusable`."""
+        """Listen. Raises ApplianceError: `static_missing`, `certificate_unusable`, `address_unusable`,
+        `control_in_use`, `control_unusable`."""
         options = self._options
-        context = await asyncio.to_thread(tls_context, options, self._parts.now_ms())
+        context = self._context = await asyncio.to_thread(
+            tls_context, options, self._parts.now_ms(), self._files
+        )
         app = build_app(self._parts)
         self._runner = web.AppRunner(
             app,
@@ -89,23 +100,44 @@ class HttpServer:
             max_line_size=MAX_REQUEST_LINE_BYTES,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, options.host, options.port, ssl_context=context)
         try:
-            await site.start()
-        except OSError as error:
+            await self._listen(self._runner, context)
+            await self._open_control(self._runner)
+        except BaseException:
             await self.stop()
+            raise
+
+    async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext) -> None:
+        options = self._options
+        try:
+            await web.TCPSite(runner, options.host, options.port, ssl_context=context).start()
+        except OSError as error:
             raise ApplianceError(
                 "address_unusable",
                 f"cannot listen on {options.host}, port {options.port}: {error.strerror}",
                 "another program may use the port: choose another one, or end that program",
             ) from error
-        self._port = self._runner.addresses[0][1]
+        self._port = runner.addresses[0][1]
+
+    async def _open_control(self, runner: web.AppRunner) -> None:
+        bound = control.open_control(self._options.control)
+        self._control = self._options.control.lstat()
+        await web.SockSite(runner, bound).start()
+
+    def use_certificate(self, chain: FilePath, key: FilePath) -> None:
+        """Show this certificate (PEM files) to who connects from now on; raises ssl.SSLError, OSError."""
+        self._files = chain, key
+        if self._context is not None:
+            self._context.load_cert_chain(chain, key)
 
     async def stop(self) -> None:
         """End streams, let requests finish for a moment, close; no socket is left afterwards."""
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        made, self._control = self._control, None
+        if made is not None:
+            control.remove_control(self._options.control, made)
         handlers = runner.server.connections if runner.server is not None else []
         transports = [handler.transport for handler in handlers if handler.transport is not None]
         await runner.cleanup()
@@ -137,7 +169,8 @@ def build_app(parts: Parts) -> web.Application:
     """The application without its sockets; loads the static files."""
     parts.assets.load()
     app = web.Application(
-        middlewares=[errors.answer_errors, refuse_cross_site], client_max_size=MAX_BODY_BYTES
+        middlewares=[errors.answer_errors, control.note_who_asks, refuse_cross_site],
+        client_max_size=MAX_BODY_BYTES,
     )
     app[PARTS] = parts
     app.on_response_prepare.append(add_security_headers)
@@ -149,15 +182,20 @@ def build_app(parts: Parts) -> web.Application:
     return app
 
 
-def tls_context(options: HttpOptions, now_ms: int) -> ssl.SSLContext:
-    """TLS 1.2 and later with the certificate of the options; makes one where there is none to use."""
+def tls_context(
+    options: HttpOptions, now_ms: int, files: tuple[FilePath, FilePath] | None = None
+) -> ssl.SSLContext:
+    """TLS 1.2 and later with the certificate in `files` (chain, key), else the one that signs itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     try:
-        ensure_certificate(options.certificate, options.key, socket.gethostname(), now_ms / 1000)
-        context.load_cert_chain(options.certificate, options.key)
+        if files is None:
+            # The clock is not right yet: what the box's own CA will sign cannot be dated.
+            files = options.certificate, options.key
+            ensure_certificate(*files, socket.gethostname(), now_ms / 1000)
+        context.load_cert_chain(*files)
     except OSError as error:  # ssl.SSLError is one
         raise ApplianceError(
             "certificate_unusable",

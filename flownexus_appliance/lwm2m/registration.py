@@ -14,6 +14,8 @@ from typing import Final
 # this long, and Zephyr clamps short lifetimes upward on its own side.
 GRACE_S: Final = 247
 DEFAULT_LIFETIME_S: Final = 86_400
+# Names that nobody vouches for: whoever may speak without a credential can make up as many.
+MAX_PLAIN_ENDPOINTS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,11 @@ class ServerNames:
     addresses: tuple[IpAddress, ...]
 
     @classmethod
-    def of(cls, hostname: str, addresses: Iterable[IpAddress] = ()) -> "ServerNames":
-        """Loopback, the host's name, with `.local` where it has no domain, and its addresses.
+    def of(
+        cls, hostname: str, addresses: Iterable[IpAddress] = (), further: Iterable[str] = ()
+    ) -> "ServerNames":
+        """Loopback, the host's name, with `.local` where it has no domain, its addresses; then `further`
+        names and addresses of the operator's.
 
         Of the addresses at most 8 are taken, and none that others cannot use: link-local, multicast, 0.0.0.0.
         A hostname that is no DNS name is left out.
@@ -36,6 +39,12 @@ class ServerNames:
             if "." not in host:
                 dns.append(f"{host}.local")
         others = {address for address in addresses if _is_reachable(address)}
+        for name in further:
+            try:
+                others.add(ipaddress.ip_address(name))
+            except ValueError:
+                if is_dns_name(name) and name.lower() not in dns:
+                    dns.append(name.lower())
         ordered = sorted(others, key=lambda address: (address.version, int(address)))
         return cls(tuple(dns), LOOPBACK + tuple(ordered[:MAX_ADDRESSES]))
 

@@ -146,6 +146,48 @@ class Slices:
         )
 
 
+# These have no effect, so a part of their answer may be asked for again.
+_SAFE: Final = frozenset({Code.GET, Code.FETCH})
+
+
+class Blockwise:
+    """A device's side of requests and answers that are too large for one message."""
+
+    __slots__ = ("_assembly", "slices")
+
+    def __init__(self, block_size: int) -> None:
+        self._assembly = Assembly(block_size)
+        self.slices = Slices(block_size)
+
+    def handle(
+        self, request: Message, now: float, dispatch: Callable[[Message, float], Message]
+    ) -> Message:
+        """Answer one request, by `dispatch` once all of it is there; never raises RefusedError."""
+        try:
+            if request.bad_option:
+                raise RefusedError(Code.BAD_OPTION, "a critical option that is not understood")
+            return self._handle(request, now, dispatch)
+        except RefusedError as refused:
+            # RFC 7252 5.5.2: an error may explain itself in plain text.
+            return Message(refused.code, refused.reason.encode())
+
+    def _handle(
+        self, request: Message, now: float, dispatch: Callable[[Message, float], Message]
+    ) -> Message:
+        later = self.slices.later_block(request, now)
+        if later is not None:
+            return later
+        more = self._assembly.take(request, now)
+        if more is not None:
+            return more
+        response = dispatch(request, now)
+        if request.block1 is not None:
+            response.block1 = request.block1._replace(more=False)
+        if request.code not in _SAFE:
+            return response
+        return self.slices.first_block(Slices.key(request), response, request.block2, now)
+
+
 class Upload:
     """A POST of the device, in blocks where its payload does not fit one message (RFC 7959 2.3).
 

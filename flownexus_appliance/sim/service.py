@@ -6,7 +6,7 @@ device (reboot, update of the registration) it leaves to the `Host`.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -15,9 +15,9 @@ from ..lwm2m.codecs import decode, decode_paths, encode
 from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.links import format_links
 from ..lwm2m.paths import Path
-from ..lwm2m.values import DataType, Record
+from ..lwm2m.values import DataType, Record, TypeLookup
 from .attributes import AttributeTable, parse_attributes
-from .blocks import Assembly, Slices
+from .blocks import Blockwise, Slices
 from .discovery import discover_links
 from .messages import Code, Message
 from .objects import ObjectTree, RefusedError
@@ -35,7 +35,6 @@ SENML: Final = frozenset({ContentFormat.SENML_JSON, ContentFormat.SENML_CBOR})
 _COMPOSITE: Final = SENML | {ContentFormat.LWM2M_CBOR}
 # These can say when a value was measured.
 _TIMED: Final = SENML | {ContentFormat.JSON, ContentFormat.OLD_JSON}
-_BLOCKWISE_SAFE: Final = frozenset({Code.GET, Code.FETCH})
 
 
 class Host(Protocol):
@@ -60,7 +59,7 @@ class Host(Protocol):
 class Service:
     """Answers requests; `handle` never raises for what a peer may send."""
 
-    __slots__ = ("_assembly", "_attributes", "_formats", "_host", "_options", "_reporter", "_slices", "_tree")
+    __slots__ = ("_attributes", "_blockwise", "_formats", "_host", "_options", "_reporter", "_tree")
 
     def __init__(
         self,
@@ -76,18 +75,11 @@ class Service:
         self._reporter = reporter
         self._host = host
         self._formats = SUPPORTED_FORMATS[options.lwm2m_version]
-        self._assembly = Assembly(options.block_size)
-        self._slices = Slices(options.block_size)
+        self._blockwise = Blockwise(options.block_size)
 
     def handle(self, request: Message, now: float) -> Message:
         """Answer one request."""
-        try:
-            if request.bad_option:
-                raise RefusedError(Code.BAD_OPTION, "a critical option that is not understood")
-            return self._handle(request, now)
-        except RefusedError as refused:
-            # RFC 7252 5.5.2: an error may explain itself in plain text.
-            return Message(refused.code, refused.reason.encode())
+        return self._blockwise.handle(request, now, self._dispatch)
 
     def notification(self, observation: Observation, backlog: Sequence[Record], now: float) -> Message:
         """The next notification of an observation, its first block where it is large.
@@ -102,29 +94,13 @@ class Service:
         observation.sent(records, now)
         response.observe = observation.next_sequence()
         response.token = observation.token
-        return self._slices.first_block(observation.key, response, None, now)
-
-    # Blocks around the operation
-
-    def _handle(self, request: Message, now: float) -> Message:
-        later = self._slices.later_block(request, now)
-        if later is not None:
-            return later
-        more = self._assembly.take(request, now)
-        if more is not None:
-            return more
-        response = self._dispatch(request, now)
-        if request.block1 is not None:
-            response.block1 = request.block1._replace(more=False)
-        if request.code not in _BLOCKWISE_SAFE:
-            return response
-        return self._slices.first_block(Slices.key(request), response, request.block2, now)
+        return self._blockwise.slices.first_block(observation.key, response, None, now)
 
     def _dispatch(self, request: Message, now: float) -> Message:
         composite = request.code in (Code.FETCH, Code.IPATCH)
         if composite and self._options.lwm2m_version == "1.0":
             raise RefusedError(Code.METHOD_NOT_ALLOWED, "composite operations came with LwM2M 1.1")
-        path = _path(request)
+        path = path_of(request)
         match request.code:
             case Code.GET if request.accept == ContentFormat.LINK:
                 return self._discover(path)
@@ -208,7 +184,7 @@ class Service:
         return preferred
 
     def _paths_of(self, request: Message) -> tuple[Path, ...]:
-        chosen = self._readable_format(request)
+        chosen = readable_format(request, self._formats)
         if chosen not in SENML:
             raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "composite paths come as SenML")
         try:
@@ -237,7 +213,7 @@ class Service:
         return Message(Code.CHANGED)
 
     def _write(self, request: Message, path: Path, replace: bool, now: float) -> Message:
-        records = self._decode(request, path)
+        records = decode_payload(request, path, self._tree.type_of, self._formats)
         if any(
             record.path == LIFETIME and isinstance(record.value, int) and record.value < 1
             for record in records
@@ -247,11 +223,11 @@ class Service:
         return Message(Code.CHANGED)
 
     def _write_composite(self, request: Message, now: float) -> Message:
-        if self._readable_format(request) not in _COMPOSITE:
+        if readable_format(request, self._formats) not in _COMPOSITE:
             raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "composite values come as SenML")
-        if _path(request):
+        if path_of(request):
             raise RefusedError(Code.METHOD_NOT_ALLOWED, "Write-Composite is of the root")
-        self._host.written(self._tree.write_all(self._decode(request, Path.ROOT)), now)
+        self._host.written(self._tree.write_all(decode_payload(request, Path.ROOT, self._tree.type_of, self._formats)), now)
         return Message(Code.CHANGED)
 
     def _post(self, request: Message, path: Path, now: float) -> Message:
@@ -287,7 +263,7 @@ class Service:
         # device chooses the id.
         bare = _is_bare(request)
         base = path.child(self._tree.free_instance(path[0])) if bare else path
-        records = self._decode(request, base)
+        records = decode_payload(request, base, self._tree.type_of, self._formats)
         named = {record.path[1] for record in records}
         if len(named) > 1:
             raise RefusedError(Code.BAD_REQUEST, "one instance at a time")
@@ -305,20 +281,26 @@ class Service:
         self._host.instances_changed(path, now)
         return Message(Code.DELETED)
 
-    def _readable_format(self, request: Message) -> ContentFormat:
-        if request.content_format is None or request.content_format not in self._formats:
-            raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "a Content-Format this device does not read")
-        return ContentFormat(request.content_format)
 
-    def _decode(self, request: Message, base: Path) -> tuple[Record, ...]:
-        chosen = self._readable_format(request)
-        if chosen is ContentFormat.OPAQUE and self._tree.type_of(base) is DataType.OPAQUE:
-            # The codecs read no more than a server would ever be sent; a firmware image is larger.
-            return (Record(base, request.payload, DataType.OPAQUE),)
-        try:
-            return decode(chosen, request.payload, base=base, types=self._tree.type_of, now_ms=0)
-        except PeerError as error:
-            raise RefusedError(Code.BAD_REQUEST, error.code) from error
+def readable_format(request: Message, formats: Container[int]) -> ContentFormat:
+    """The Content-Format of a payload; raises RefusedError 4.15."""
+    if request.content_format is None or request.content_format not in formats:
+        raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "a Content-Format this device does not read")
+    return ContentFormat(request.content_format)
+
+
+def decode_payload(
+    request: Message, base: Path, types: TypeLookup, formats: Container[int]
+) -> tuple[Record, ...]:
+    """The values of a request's payload, at and below `base`; raises RefusedError 4.00, 4.15."""
+    chosen = readable_format(request, formats)
+    if chosen is ContentFormat.OPAQUE and types(base) is DataType.OPAQUE:
+        # The codecs read no more than a server would ever be sent; a firmware image is larger.
+        return (Record(base, request.payload, DataType.OPAQUE),)
+    try:
+        return decode(chosen, request.payload, base=base, types=types, now_ms=0)
+    except PeerError as error:
+        raise RefusedError(Code.BAD_REQUEST, error.code) from error
 
 
 def _is_bare(request: Message) -> bool:
@@ -334,7 +316,7 @@ def _rest(records: Iterable[Record], backlog: Iterable[Record], time_ms: int) ->
     return (replace(record, time_ms=time_ms) for record in records if record.path not in told)
 
 
-def _path(request: Message) -> Path:
+def path_of(request: Message) -> Path:
     """The LwM2M path of a request; whatever is none names nothing here (4.04)."""
     try:
         return Path.parse("/" + "/".join(request.path))

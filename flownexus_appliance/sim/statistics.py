@@ -26,6 +26,16 @@ class Statistics:
     unreadable: int = 0
     unsent: int = 0  # datagrams the network or the kernel would not take
     unheard: int = 0  # datagrams that came while the device slept
+    rebindings: int = 0  # new ports taken without a word
+    handshakes: int = 0
+    handshakes_resumed: int = 0  # of them by an earlier session
+    handshakes_failed: int = 0
+    last_handshake_failure: str = ""
+    sessions_ended: int = 0  # by the server, or broken
+    records_unopened: int = 0  # came again, forged, or of a session that is gone
+    bootstraps: int = 0  # that led to a registration
+    bootstraps_failed: int = 0
+    last_bootstrap_failure: str = ""
 
     @property
     def reports_acknowledged(self) -> int:
@@ -38,4 +48,4 @@ class Statistics:
 
     @property
     def failures(self) -> int:
-        return self.registration_failures + self.timeouts + self.resets
+        return self.registration_failures + self.handshakes_failed + self.timeouts + self.resets

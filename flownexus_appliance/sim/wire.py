@@ -30,6 +30,7 @@ class Outcome(Enum):
     ANSWERED = "answered"  # a request got its response
     RESET = "reset"
     TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"  # there is no way to the server, or none any more
 
 
 class Outgoing(Protocol):
@@ -54,6 +55,11 @@ class Transmission:
 RFC_7252: Final = Transmission()
 
 
+def always_ready(now: float) -> bool:
+    """For a wire that is always there."""
+    return True
+
+
 class _Exchange:
     """The one confirmable message in flight."""
 
@@ -75,7 +81,8 @@ class MessageLayer:
     """One device's side of its conversation; every method takes `now`, monotonic seconds.
 
     `transmit` puts a datagram on the wire, `serve` answers a request of the peer, `was_reset` is
-    told the id of an unconfirmed message the peer rejected.
+    told the id of an unconfirmed message the peer rejected. Confirmable messages wait until `ready`
+    says that the way is open; then `resume` is to be called, or `give_up`.
     """
 
     __slots__ = (
@@ -84,6 +91,7 @@ class MessageLayer:
         "_last_separate",
         "_message_id",
         "_pending",
+        "_ready",
         "_remembered",
         "_serve",
         "_statistics",
@@ -100,8 +108,10 @@ class MessageLayer:
         entropy: Random,
         statistics: Statistics,
         transmission: Transmission = RFC_7252,
+        ready: Callable[[float], bool] = always_ready,
     ) -> None:
         self._transmit = transmit
+        self._ready = ready
         self._serve = serve
         self._was_reset = was_reset
         self._entropy = entropy
@@ -132,6 +142,22 @@ class MessageLayer:
             self._pending.append(outgoing)
         if self._exchange is None:
             self._start(now)
+
+    def resume(self, now: float) -> None:
+        """The way is open: begin with what waits."""
+        if self._exchange is None:
+            self._start(now)
+
+    def give_up(self, now: float) -> None:
+        """There is no way: what is in flight ends UNREACHABLE, else what would go next."""
+        if self._exchange is not None:
+            self._end(Outcome.UNREACHABLE, None, now)
+            return
+        while self._pending:
+            outgoing = self._pending.popleft()
+            if outgoing.build(now) is not None:
+                outgoing.ended(Outcome.UNREACHABLE, None, now)
+                return
 
     def send_unconfirmed(self, message: Message) -> int:
         """Send a non-confirmable message and return its id."""
@@ -182,7 +208,7 @@ class MessageLayer:
     # Outgoing
 
     def _start(self, now: float) -> None:
-        while self._exchange is None and self._pending:
+        while self._exchange is None and self._pending and self._ready(now):
             outgoing = self._pending.popleft()
             message = outgoing.build(now)
             if message is None:

@@ -14,9 +14,14 @@ from typing import Any, Final
 
 from ..errors import ApplianceError, UsageError
 from ..lwm2m.presence import AWAKE_WINDOW_S
+from ..lwm2m.registration import MAX_PLAIN_ENDPOINTS
 from ..lwm2m.watch import DEFAULT_WATCH_LIST, WatchPattern
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# A name or an address; what it is in detail the certificate's maker finds out.
+_NAME: Final = re.compile(r"[0-9A-Za-z.:-]{1,253}")
+# Three seconds: rotation sped up, to see it happen.
+MIN_SERVER_DAYS: Final = 3 / 86_400
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -69,6 +74,24 @@ def _window(value: Any) -> float:
     raise ValueError("give seconds from 1 to 86400")
 
 
+def _count(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return value
+    raise ValueError("give a number from 0 to 1000000")
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) and _NAME.fullmatch(item) for item in value):
+        return tuple(value)
+    raise ValueError('give a list of names and addresses, such as ["box.example.org", "192.0.2.7"]')
+
+
+def _days(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and MIN_SERVER_DAYS <= value <= 820:
+        return float(value)
+    raise ValueError("give days, at most 820")
+
+
 def _level(value: Any) -> str:
     if value in LOG_LEVELS:
         return str(value)
@@ -91,6 +114,35 @@ class CoapConfig:
     )
 
 
+EVERYWHERE: Final[tuple[Network, ...]] = (
+    ipaddress.ip_network("0.0.0.0/0"),
+    ipaddress.ip_network("::/0"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DtlsConfig:
+    port: int = _setting(5684, "UDP port of CoAP over DTLS", _port)
+    networks: tuple[Network, ...] = _setting(
+        EVERYWHERE, "networks whose devices may speak CoAP over DTLS; an empty list turns it off", _networks
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatesConfig:
+    names: tuple[str, ...] = _setting(
+        (),
+        "further names and addresses that the box is reached by, for its server certificates",
+        _names,
+    )
+    server_days: float = _setting(
+        90.0,
+        "how long a server certificate is valid; the next one is made at two thirds of it",
+        _days,
+        "days",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
     host: str = _setting("127.0.0.1", "address that the web pages and the API listen on", _host)
@@ -108,6 +160,11 @@ class FleetConfig:
         _window,
         "s",
     )
+    max_plain_endpoints: int = _setting(
+        MAX_PLAIN_ENDPOINTS,
+        "how many devices without a credential may register over plain CoAP, ever; further names are refused",
+        _count,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +177,8 @@ class Config:
     """The whole configuration, section by section."""
 
     coap: CoapConfig = CoapConfig()
+    dtls: DtlsConfig = DtlsConfig()
+    certificates: CertificatesConfig = CertificatesConfig()
     http: HttpConfig = HttpConfig()
     fleet: FleetConfig = FleetConfig()
     log: LogConfig = LogConfig()
@@ -127,6 +186,8 @@ class Config:
 
 _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "coap": CoapConfig,
+    "dtls": DtlsConfig,
+    "certificates": CertificatesConfig,
     "http": HttpConfig,
     "fleet": FleetConfig,
     "log": LogConfig,

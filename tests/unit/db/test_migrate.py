@@ -1,5 +1,6 @@
 """Opening the file: made from nothing, brought up to date, or left alone and refused."""
 
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ import pytest
 
 from flownexus_appliance.db import migrate
 from flownexus_appliance.db.migrate import APPLICATION_ID, StoreError, open_database, schema_files
+from flownexus_appliance.db.store import ResourceType, Store
 
 RELEASED = Path(__file__).parents[2] / "vectors" / "schema"
 STEPS = schema_files()
@@ -56,6 +58,18 @@ def ours(path: Path) -> Path:
         )
     return path
 
+
+# One row in each table of schema 1.
+ROWS_1 = """
+    INSERT INTO endpoint VALUES (1, 'a', 'roof', 1, 2);
+    INSERT INTO registration VALUES ('id', 1, '192.0.2.1:5683', '1.1', 60, 'U', 1, '/',
+        '{"3": {"version": "1.1", "instances": [0]}}', '[112]', '{}', 7, x'0102', 1, 2, 60002);
+    INSERT INTO resource_type VALUES (1, 3303, 5700, 'Sensor Value', 'float', 'Cel');
+    INSERT INTO series VALUES (1, 1, 1, '/3303/0/5700', 'float');
+    INSERT INTO resource VALUES (1, 1000, 21.5);
+    INSERT INTO observation VALUES (x'746f6b656e', 1, '["/3303/0/5700"]', 112, 5);
+    INSERT INTO setting VALUES ('x', 'y');
+"""
 
 # From nothing
 
@@ -160,6 +174,71 @@ def test_a_step_that_fails_leaves_the_step_before(ours: Path, monkeypatch: pytes
         assert pragma(connection, "user_version") == NEWEST + 2
 
 
+async def test_what_schema_1_held_is_there_in_the_newest(path: Path) -> None:
+    """With rows in every table, as a daemon of then left them."""
+    path.parent.mkdir()
+    released = (RELEASED / "0001.sql").read_text(encoding="utf-8")
+    make(path, f"{released} {ROWS_1} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
+    store = Store(path, lambda _path, data_type: ResourceType("", data_type, ""))
+    kept = await store.start()
+    await store.stop()
+    (registration,) = kept.registrations
+    assert (registration.endpoint, registration.id, registration.address) == ("a", "id", "192.0.2.1:5683")
+    assert (registration.session, registration.peer) == ("", "192.0.2.1:5683")
+    assert [observation.token for observation in kept.observations] == [b"token"]
+    assert kept.heard_ms == {"a": 2}
+    assert (kept.credentials, kept.sessions, kept.bootstrap_configs) == ((), (), {})
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM resource").fetchall() == [(1, 1000, 21.5)]
+        assert connection.execute("SELECT * FROM setting").fetchall() == [("x", "y")]
+        assert pragma(connection, "integrity_check") == "ok"
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+# Keys lie in it
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {entry.name: entry.stat().st_mode & 0o777 for entry in folder.iterdir()}
+
+
+def test_what_is_made_is_for_its_owner_alone(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with closing(open_database(path)) as connection:
+            connection.execute("INSERT INTO setting VALUES ('x', 'y')")
+            assert modes(path.parent) == dict.fromkeys([NAME, f"{NAME}-wal", f"{NAME}-shm"], 0o600)
+    finally:
+        os.umask(before)
+    assert modes(path.parent) == {NAME: 0o600}
+
+
+def test_a_file_that_others_could_read_is_closed_to_them_before_keys_come(path: Path) -> None:
+    """Schema 1 held none, and what its daemon left behind when it was killed may be there too."""
+    path.parent.mkdir()
+    released = (RELEASED / "0001.sql").read_text(encoding="utf-8")
+    make(path, f"{released} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
+    with closing(sqlite3.connect(path)) as killed:
+        killed.execute("PRAGMA journal_mode = WAL").fetchall()
+        killed.execute("INSERT INTO setting VALUES ('x', 'y')")
+        killed.commit()
+        for entry in path.parent.iterdir():
+            entry.chmod(0o644)
+        copy = path.with_name(f"{NAME}.schema-1")
+        copy.touch(0o644)
+        with closing(open_database(path)):
+            names = [NAME, f"{NAME}-wal", f"{NAME}-shm", copy.name]
+            assert modes(path.parent) == dict.fromkeys(names, 0o600)
+
+
+def test_what_is_deleted_is_overwritten(path: Path) -> None:
+    with closing(open_database(path)) as connection:
+        assert pragma(connection, "secure_delete") == 1
+        connection.execute("INSERT INTO setting VALUES ('key', 'correct horse battery staple')")
+        connection.execute("DELETE FROM setting")
+    assert b"battery" not in path.read_bytes()
+
+
 # What is not ours, or not yet
 
 
@@ -184,9 +263,11 @@ def test_a_newer_database_is_refused_and_left_as_it_was(ours: Path) -> None:
 def test_a_foreign_database_is_refused_and_left_as_it_was(script: str, path: Path) -> None:
     path.parent.mkdir()
     make(path, script)
+    path.chmod(0o644)
     before = path.read_bytes()
     assert refused(path) == "database_foreign"
     assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in path.parent.iterdir()] == [NAME]
 
 

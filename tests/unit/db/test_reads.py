@@ -130,6 +130,7 @@ async def test_an_endpoint_with_its_registration(box: Box) -> None:
         registered_ms=NOW,
         updated_ms=NOW + 5,
         expires_ms=NOW + 60_005,
+        secure=False,
     )
 
 

@@ -65,9 +65,7 @@ async def reader(tmp_path: FilePath, models: ModelSet) -> AsyncIterator[Reader]:
 
 
 @pytest.fixture
-def sources(
-    reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, tmp_path: FilePath
-) -> Sources:
+def sources(reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, tmp_path: FilePath) -> Sources:
     return make_sources(reader, fleet, bus, models, tmp_path)
 
 

@@ -151,7 +151,7 @@ class FakeCertificates:
     def roots(self) -> Sequence[bytes]:
         return self.authority.roots()
 
-    async def issue(self, endpoint: str, request: bytes | None, valid_days: int | None) -> DeviceCertificate:
+    def certify(self, endpoint: str, request: bytes | None, valid_days: int | None) -> DeviceCertificate:
         self._check()
         valid = VALIDITY if valid_days is None else timedelta(days=valid_days)
         if request is None:

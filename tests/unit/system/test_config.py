@@ -87,6 +87,7 @@ def test_every_field_can_be_set(tmp_path: Path) -> None:
         [fleet]
         watch_list = ["3303/*/5700"]
         awake_window_s = 20
+        max_plain_endpoints = 0
         [log]
         level = "debug"
         """,
@@ -98,6 +99,7 @@ def test_every_field_can_be_set(tmp_path: Path) -> None:
     assert config.fleet.watch_list == ("3303/*/5700",)
     assert config.fleet.awake_window_s == 20.0
     assert isinstance(config.fleet.awake_window_s, float)
+    assert config.fleet.max_plain_endpoints == 0
     assert config.log.level == "debug"
     assert parse_config("coap.networks = []").coap.networks == ()
 
@@ -191,6 +193,10 @@ def test_where_a_mistake_stands(text: str, line: str) -> None:
         ("fleet", "awake_window_s = 86401"),
         ("fleet", "awake_window_s = '93'"),
         ("fleet", "awake_window_s = true"),
+        ("fleet", "max_plain_endpoints = -1"),
+        ("fleet", "max_plain_endpoints = 1000001"),
+        ("fleet", "max_plain_endpoints = 1.5"),
+        ("fleet", "max_plain_endpoints = true"),
         ("log", "level = 'INFO'"),
         ("log", "level = ['info']"),
         ("log", "level = 20"),
