@@ -342,7 +342,7 @@ class Credentials:
             raise taken(credential.proof, owner)
         if credential.state is CredentialState.OFFERED:
             offered = self._offered(credential.endpoint, credential.kind)
-            ending = (*ending, *offered[: len(offered) + 1 - MAX_OFFERED])
+            ending = (*ending, *offered[: max(0, len(offered) + 1 - MAX_OFFERED)])
         # Who waits may give up: what becomes of the change does not hang on it.
         await asyncio.shield(self._do(_Change(ending=ending, added=credential)))
         return credential

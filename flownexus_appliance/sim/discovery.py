@@ -11,7 +11,7 @@ from ..lwm2m.model import DEFAULT_VERSION, ObjectDefinition
 from ..lwm2m.paths import Path
 from .attributes import Attributes, AttributeTable, format_number
 from .messages import Code
-from .objects import ObjectTree, RefusedError
+from .objects import FORBIDDEN_OBJECTS, ObjectTree, RefusedError
 
 _ORDER: Final = ("pmin", "pmax", "gt", "lt", "st", "epmin", "epmax", "edge", "con", "hqmax")
 
@@ -19,12 +19,15 @@ _ORDER: Final = ("pmin", "pmax", "gt", "lt", "st", "epmin", "epmax", "edge", "co
 def registration_links(tree: ObjectTree, lwm2m_version: str, content_format: int) -> list[Link]:
     """What a Register lists: the preferred format, then every object and instance, as Zephyr does.
 
-    An object stands for itself only where it has no instance or a version to name.
+    An object stands for itself only where it has no instance or a version to name. Security is
+    never listed (LwM2M Core 1.1.1 6.2.1).
     """
     links = []
     if lwm2m_version != "1.0":
         links.append(Link("/", {"ct": str(content_format)}))
     for definition, instances in tree.instances():
+        if definition.object_id in FORBIDDEN_OBJECTS:
+            continue
         version = _version(definition)
         if version or not instances:
             links.append(Link(f"/{definition.object_id}", version))

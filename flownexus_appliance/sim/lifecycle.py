@@ -6,7 +6,12 @@ a step is done by `device.py`; a pair that is not listed is a defect and raises 
 
 from collections.abc import Mapping
 from enum import StrEnum
+from random import Random
 from typing import Final
+
+FIRST_RETRY_S: Final = 2.0
+LAST_RETRY_S: Final = 60.0
+_MAX_DOUBLINGS: Final = 10
 
 
 class State(StrEnum):
@@ -56,3 +61,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
 KNOWN: Final = frozenset({_S.REGISTERED, _S.UPDATING, _S.SLEEPING})
 # The device may report in these.
 AWAKE: Final = frozenset({_S.REGISTERED, _S.UPDATING})
+
+
+def backoff_s(failures: int, entropy: Random) -> float:
+    """How long to wait after so many failures in a row before the present one: ever longer, with jitter."""
+    return min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, _MAX_DOUBLINGS)) * entropy.uniform(0.5, 1.0)

@@ -18,7 +18,10 @@ Stored = Value | dict[int, Value]
 _Instance = dict[int, Stored]
 
 # Security and OSCORE belong to the Bootstrap-Server alone (LwM2M Core 1.1.1 6.3, E.1).
-_FORBIDDEN_OBJECTS: Final = frozenset({0, 21})
+FORBIDDEN_OBJECTS: Final = frozenset({0, 21})
+# Security, Server, Access Control: what a Bootstrap-Server makes and deletes.
+ACCOUNT_OBJECTS: Final = frozenset({0, 1, 2})
+Kept = Mapping[int, Mapping[int, Mapping[int, Stored]]]
 
 
 class RefusedError(Exception):
@@ -81,6 +84,29 @@ class ObjectTree:
         for object_id in sorted(self._objects):
             yield self._definitions[object_id], tuple(sorted(self._objects[object_id]))
 
+    def instance_ids(self, object_id: int) -> tuple[int, ...]:
+        """The ids of an object's instances, in ascending order; none of an object that is not there."""
+        return tuple(sorted(self._objects.get(object_id, ())))
+
+    def clear(self, object_id: int) -> None:
+        """Remove all instances of an object, if there is such an object."""
+        self._objects.get(object_id, {}).clear()
+
+    def keep_accounts(self) -> Kept:
+        """Security, Server and Access Control as they are now."""
+        return {
+            object_id: {
+                number: {key: dict(v) if isinstance(v, dict) else v for key, v in instance.items()}
+                for number, instance in self._objects[object_id].items()
+            }
+            for object_id in sorted(ACCOUNT_OBJECTS & self._objects.keys())
+        }
+
+    def restore_accounts(self, kept: Kept) -> None:
+        """Make Security, Server and Access Control what they were."""
+        for object_id, instances in kept.items():
+            self._objects[object_id] = {number: dict(instance) for number, instance in instances.items()}
+
     def type_of(self, path: Path) -> DataType | None:
         """The data type at a path of three or four numbers: a TypeLookup for the codecs."""
         definition = self.definition(path)
@@ -95,7 +121,7 @@ class ObjectTree:
 
     def require(self, path: Path) -> None:
         """Raise RefusedError unless `path` exists and the server may know of it."""
-        if path and path[0] in _FORBIDDEN_OBJECTS:
+        if path and path[0] in FORBIDDEN_OBJECTS:
             raise RefusedError(Code.UNAUTHORIZED, "for the Bootstrap-Server alone")
         found = not path or path[0] in self._objects
         if found and len(path) >= 2:
@@ -228,6 +254,58 @@ class ObjectTree:
             raise RefusedError(Code.METHOD_NOT_ALLOWED, "the instances of this object are fixed")
         del self._objects[path[0]][path[1]]
 
+    # For the Bootstrap-Server
+
+    def install(self, path: Path, records: Iterable[Record]) -> None:
+        """Bootstrap-Write below an object, an instance or a resource: all of it or nothing.
+
+        Instances come to be, and nothing is read-only (LwM2M Core 1.1.1 6.1.7.5). A resource that
+        this version of an object does not have is passed over, unless it is named by the path.
+        Raises RefusedError: 4.00 for values that do not fit, 4.04, 4.05.
+        """
+        if not path:
+            raise RefusedError(Code.METHOD_NOT_ALLOWED, "write to an object, an instance or a resource")
+        if path[0] not in self._objects or (len(path) > 2 and self.definition(path) is None):
+            raise RefusedError(Code.NOT_FOUND, "no such object or resource")
+        fitting = []
+        for record in records:
+            definition = self.definition(record.path)
+            if not path.covers(record.path) or len(record.path) < 3:
+                raise RefusedError(Code.BAD_REQUEST, "a value outside of what the request names")
+            if definition is None:
+                continue
+            _require_fit(record, definition)
+            object_id, instance_id = record.path[:2]
+            fixed = object_id not in ACCOUNT_OBJECTS | self._creatable
+            if fixed and instance_id not in self._objects[object_id]:
+                raise RefusedError(Code.METHOD_NOT_ALLOWED, "the instances of this object are fixed")
+            fitting.append(record)
+        for record in fitting:
+            self._objects[record.path[0]].setdefault(record.path[1], {})
+        self._store(tuple(fitting))
+
+    def uninstall(self, path: Path, bootstrap: int | None) -> None:
+        """Bootstrap-Delete of all there is, an object's instances or one instance.
+
+        The account of the Bootstrap-Server, instance `bootstrap` of Security, stays, as does what a
+        device cannot be without (LwM2M Core 1.1.1 6.1.7.6). Raises RefusedError 4.00, 4.04, 4.05.
+        """
+        removable = (ACCOUNT_OBJECTS | self._creatable) & self._objects.keys()
+        if len(path) > 2 or (path and path[0] in self._objects and path[0] not in removable):
+            raise RefusedError(Code.METHOD_NOT_ALLOWED, "that cannot be deleted")
+        if path and path[0] not in self._objects:
+            raise RefusedError(Code.NOT_FOUND, "no such object")
+        if len(path) == 2:
+            if path == (0, bootstrap):
+                raise RefusedError(Code.BAD_REQUEST, "the account of the Bootstrap-Server stays")
+            if self._objects[path[0]].pop(path[1], None) is None:
+                raise RefusedError(Code.NOT_FOUND, "no such instance")
+            return
+        for object_id in path or removable:
+            for number in self.instance_ids(object_id):
+                if (object_id, number) != (0, bootstrap):
+                    del self._objects[object_id][number]
+
     # Within
 
     def _records(self, path: Path) -> Iterator[Record]:
@@ -262,10 +340,7 @@ class ObjectTree:
         self._require_writable(record.path)
         definition = self.definition(record.path)
         assert definition is not None
-        if definition.multiple != (len(record.path) == 4):
-            raise RefusedError(Code.BAD_REQUEST, "single value for many, or many for a single one")
-        if record.data_type is not definition.data_type:
-            raise RefusedError(Code.BAD_REQUEST, "a value of another data type")
+        _require_fit(record, definition)
 
     def _clear(self, path: Path) -> None:
         """Make room for a replacement: what may go, goes."""
@@ -288,3 +363,11 @@ class ObjectTree:
             assert isinstance(values, dict)
             values[record.path[3]] = record.value
         return tuple(record.path for record in records)
+
+
+def _require_fit(record: Record, definition: ResourceDefinition) -> None:
+    """Refuse a value that is not as the model has it."""
+    if definition.multiple != (len(record.path) == 4):
+        raise RefusedError(Code.BAD_REQUEST, "single value for many, or many for a single one")
+    if record.data_type is not definition.data_type:
+        raise RefusedError(Code.BAD_REQUEST, "a value of another data type")

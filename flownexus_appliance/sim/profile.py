@@ -14,7 +14,7 @@ from ..lwm2m.model import ObjectDefinition
 from ..lwm2m.paths import Path
 from ..lwm2m.registry import load_registry
 from ..lwm2m.values import Value
-from .objects import ObjectTree
+from .objects import ACCOUNT_OBJECTS, ObjectTree, Stored
 from .options import SimOptions
 from .signals import DAY_S, Battery, Curve, Track, noise, unit
 
@@ -23,17 +23,26 @@ VERSIONS: Final[Mapping[str, Mapping[int, str]]] = {
     "1.1": {1: "1.1", 3: "1.1", 4: "1.2", 5: "1.0", 6: "1.0", 19: "1.0", 3303: "1.1", 3304: "1.1"},
     "1.2": {1: "1.2", 3: "1.2", 4: "1.3", 5: "1.1", 6: "1.0", 19: "1.0", 3303: "1.1", 3304: "1.1"},
 }
+# Security and Access Control: only a device that is bootstrapped has them.
+_BOOTSTRAP_VERSIONS: Final[Mapping[str, Mapping[int, str]]] = {
+    "1.0": {0: "1.0", 2: "1.0"},
+    "1.1": {0: "1.1", 2: "1.1"},
+    "1.2": {0: "1.2", 2: "1.1"},
+}
 FIRMWARE_VERSION: Final = "1.0.0"
 SHORT_SERVER_ID: Final = 101
 
-LIFETIME: Final = Path.of(1, 0, 1)
-DEFAULT_PMIN: Final = Path.of(1, 0, 2)
-DEFAULT_PMAX: Final = Path.of(1, 0, 3)
-DISABLE: Final = Path.of(1, 0, 4)
-DISABLE_TIMEOUT: Final = Path.of(1, 0, 5)
-STORE_NOTIFICATIONS: Final = Path.of(1, 0, 6)
-UPDATE_TRIGGER: Final = Path.of(1, 0, 8)
-MUTE_SEND: Final = Path.of(1, 0, 23)
+# Resources of Server (1); which instance is in use a bootstrap decides: `Profile.of_server`.
+SERVER: Final = 1
+LIFETIME: Final = 1
+DEFAULT_PMIN: Final = 2
+DEFAULT_PMAX: Final = 3
+DISABLE: Final = 4
+DISABLE_TIMEOUT: Final = 5
+STORE_NOTIFICATIONS: Final = 6
+UPDATE_TRIGGER: Final = 8
+BOOTSTRAP_TRIGGER: Final = 9
+MUTE_SEND: Final = 23
 REBOOT: Final = Path.of(3, 0, 4)
 FACTORY_RESET: Final = Path.of(3, 0, 5)
 ERROR_CODE: Final = Path.of(3, 0, 11, 0)
@@ -49,8 +58,8 @@ RESET_EXTREMES: Final = 5605
 SENSOR_VALUE: Final = 5700
 
 _EXECUTABLE: Final = frozenset(
-    {(p[0], p[2]) for p in (DISABLE, UPDATE_TRIGGER, REBOOT, FACTORY_RESET, RESET_ERRORS, FIRMWARE_UPDATE)}
-    | {(3303, RESET_EXTREMES), (3304, RESET_EXTREMES)}
+    {(p[0], p[2]) for p in (REBOOT, FACTORY_RESET, RESET_ERRORS, FIRMWARE_UPDATE)}
+    | {(SERVER, DISABLE), (SERVER, UPDATE_TRIGGER), (3303, RESET_EXTREMES), (3304, RESET_EXTREMES)}
 )
 # BinaryAppDataContainer: the one object here whose instances are the server's to make.
 _CREATABLE: Final = frozenset({19})
@@ -60,10 +69,11 @@ _LOW_BATTERY_PERCENT: Final = 15.0
 
 
 @cache
-def definitions(lwm2m_version: str) -> Mapping[int, ObjectDefinition]:
+def definitions(lwm2m_version: str, bootstrap: bool = False) -> Mapping[int, ObjectDefinition]:
     """The objects of a device of this LwM2M version; one mapping shared by all devices."""
     registry = load_registry()
-    found = {number: registry.object(number, text) for number, text in VERSIONS[lwm2m_version].items()}
+    versions = {**VERSIONS[lwm2m_version], **(_BOOTSTRAP_VERSIONS[lwm2m_version] if bootstrap else {})}
+    found = {number: registry.object(number, text) for number, text in versions.items()}
     return {number: definition for number, definition in found.items() if definition is not None}
 
 
@@ -79,20 +89,45 @@ class Channel:
 class Profile:
     """The tree and the sensors of one device; `index` makes it differ from the others.
 
-    `wall_offset_s` turns `now`, monotonic seconds, into seconds since 1970 UTC.
+    `wall_offset_s` turns `now`, monotonic seconds, into seconds since 1970 UTC. `account` are the
+    resources of Security it is born with: those of its Bootstrap-Server. `server` is the instance of
+    Server in use.
     """
 
-    __slots__ = ("_channels", "_clock_offset_s", "_options", "_wall_offset_s", "name", "phase", "tree")
+    __slots__ = (
+        "_account",
+        "_channels",
+        "_clock_offset_s",
+        "_options",
+        "_wall_offset_s",
+        "name",
+        "phase",
+        "server",
+        "tree",
+    )
 
-    def __init__(self, options: SimOptions, index: int, wall_offset_s: float) -> None:
+    def __init__(
+        self,
+        options: SimOptions,
+        index: int,
+        wall_offset_s: float,
+        account: Mapping[int, Stored] | None = None,
+    ) -> None:
         self._options = options
+        self._account = account
+        self.server = 0
         self.name = options.name(index)
         self._wall_offset_s = wall_offset_s
         self._clock_offset_s = 0.0  # what the server's write to Current Time made of the clock
         random = Random(f"{options.seed}/{self.name}")
         # Where in the sample period this device takes its samples, 0 to 1: no two keep step.
         self.phase = random.random()
-        self.tree = ObjectTree(definitions(options.lwm2m_version), _EXECUTABLE, _CREATABLE)
+        executable = _EXECUTABLE
+        if account is not None and options.lwm2m_version != "1.0":
+            executable |= {(SERVER, BOOTSTRAP_TRIGGER)}
+        self.tree = ObjectTree(
+            definitions(options.lwm2m_version, account is not None), executable, _CREATABLE
+        )
         battery = Battery(
             random.getrandbits(63), random.uniform(2.0, 5.0) * DAY_S, random.uniform(2.0, 4.0) * 3600
         )
@@ -107,14 +142,26 @@ class Profile:
     def factory_reset(self) -> None:
         """Everything the server wrote is gone; the sensors begin anew."""
         self._clock_offset_s = 0.0
-        for object_id, resources in _first_values(self._options, self.name).items():
-            present = definitions(self._options.lwm2m_version)[object_id].resources
+        first = _first_values(self._options, self.name)
+        if self._account is not None:
+            # It knows its Bootstrap-Server and no other.
+            for object_id in ACCOUNT_OBJECTS:
+                self.tree.clear(object_id)
+            del first[SERVER]
+            first[0] = dict(self._account)
+        models = definitions(self._options.lwm2m_version, self._account is not None)
+        for object_id, resources in first.items():
+            present = models[object_id].resources
             known = {number: value for number, value in resources.items() if number in present}
             self.tree.add(object_id, 0, known)
         for definition, instances in self.tree.instances():
             if definition.object_id in _CREATABLE:
                 for instance_id in instances:
                     self.tree.delete(Path.of(definition.object_id, instance_id))
+
+    def of_server(self, resource: int) -> Path:
+        """A resource of the instance of Server in use."""
+        return Path((SERVER, self.server, resource))
 
     def wall_ms(self, now: float) -> int:
         """The device's own clock, milliseconds since 1970 UTC."""
@@ -260,7 +307,7 @@ def _climate_channels(random: Random) -> tuple[Channel, ...]:
     )
 
 
-def _first_values(options: SimOptions, name: str) -> dict[int, dict[int, Value | dict[int, Value]]]:
+def _first_values(options: SimOptions, name: str) -> dict[int, dict[int, Stored]]:
     """The instances 0 as they leave the factory; measured values are filled in by `measure`."""
     queue_1_0 = options.queue_mode and options.lwm2m_version == "1.0"
     binding = "UQ" if queue_1_0 else "U"

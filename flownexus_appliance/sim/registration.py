@@ -12,19 +12,18 @@ from typing import Final, Protocol
 from ..errors import clean
 from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.links import format_links
+from ..lwm2m.registration import DEFAULT_LIFETIME_S
 from .blocks import Upload
 from .discovery import registration_links
-from .lifecycle import AWAKE, KNOWN, TRANSITIONS, State, Step
+from .lifecycle import AWAKE, KNOWN, TRANSITIONS, State, Step, backoff_s
 from .messages import Code, Message, code_text
 from .options import SimOptions
 from .profile import LIFETIME, Profile
 from .statistics import Statistics
 from .wire import MessageLayer, Outcome
 
-FIRST_RETRY_S: Final = 2.0
-LAST_RETRY_S: Final = 60.0
 _MAX_LOCATION: Final = 32  # Zephyr's bound for the id of a registration
-_MAX_FAILURES: Final = 10
+_GONE: Final = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 
 Ended = Callable[[Outcome, Message | None, float], None]
 
@@ -37,6 +36,15 @@ class Listener(Protocol):
 
     def accepted(self, now: float) -> None:
         """The server accepted a Register or an Update: it listens."""
+
+    def refused(self, now: float) -> None:
+        """A Register failed; the next one is due later."""
+
+    def left(self) -> None:
+        """The Deregister is over."""
+
+    def disconnect(self) -> bool:
+        """A message stayed unanswered: let go of the secure session; False where there is none."""
 
 
 class Registration:
@@ -125,9 +133,18 @@ class Registration:
         self.due = now
 
     def lost(self, now: float) -> None:
-        """A report stayed unanswered: begin anew, as Zephyr does."""
-        if self.awake:
+        """A report stayed unanswered, or the session is gone: begin anew, as Zephyr does.
+
+        Over DTLS it is the session that is lost: an Update over a new one tells the server, which
+        still knows the registration. One that waits for its turn already is that Update.
+        """
+        if not self.awake:
+            return
+        if not self._listener.disconnect():
             self._register(Step.LOST, now)
+        elif self.state is State.REGISTERED:
+            self.due = math.inf
+            self._update(now)
 
     def stay_awake(self, now: float) -> None:
         """Queue Mode: the server was heard of, listen for a while from now on."""
@@ -142,6 +159,7 @@ class Registration:
         def over(outcome: Outcome, response: Message | None, now: float) -> None:
             self._step(Step.DONE)
             self.due = restart_at
+            self._listener.left()
 
         self._submit(Message(Code.DELETE, path=self.location), over, now)
 
@@ -179,9 +197,11 @@ class Registration:
             self._statistics.registration_failures += 1
             self._statistics.last_failure = _failure(outcome, response)
             self._step(Step.REFUSED)
-            wait = min(LAST_RETRY_S, FIRST_RETRY_S * 2**self._failures)
-            self._failures = min(self._failures + 1, _MAX_FAILURES)
-            self.due = now + wait * self._entropy.uniform(0.5, 1.0)
+            self.due = now + backoff_s(self._failures, self._entropy)
+            self._failures += 1
+            if outcome in _GONE:
+                self._listener.disconnect()
+            self._listener.refused(now)
             return
         self.location = location
         self._statistics.registrations += 1
@@ -201,6 +221,8 @@ class Registration:
             return  # a Deregister waits behind it
         if response is None or not response.is_success:
             # 4.04 or any other error: the server does not know us, so we begin anew, at once.
+            if outcome in _GONE:
+                self._listener.disconnect()
             self._register(Step.REFUSED, now)
             return
         self._statistics.updates += 1
@@ -231,9 +253,9 @@ class Registration:
 
     @property
     def _lifetime_s(self) -> int:
-        lifetime = self._profile.tree.get(LIFETIME)
-        assert isinstance(lifetime, int)
-        return lifetime
+        lifetime = self._profile.tree.get(self._profile.of_server(LIFETIME))
+        # Zephyr raises one that is too short; without any the account was bootstrapped badly.
+        return max(1, lifetime) if isinstance(lifetime, int) else DEFAULT_LIFETIME_S
 
 
 def _failure(outcome: Outcome, response: Message | None) -> str:

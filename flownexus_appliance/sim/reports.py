@@ -127,7 +127,7 @@ class Reports:
     def _store(self, measured: Iterable[Path], now: float) -> None:
         """Keep readings for the next wake: all of them or (1/x/6 false) the last sample only."""
         tree, time_ms = self._profile.tree, self._profile.wall_ms(now)
-        if tree.get(STORE_NOTIFICATIONS) is False:
+        if tree.get(self._profile.of_server(STORE_NOTIFICATIONS)) is False:
             self._unnotified.clear()
         for path in measured:
             value, data_type = tree.get(path), tree.type_of(path)
@@ -173,7 +173,7 @@ class Reports:
         if outcome is Outcome.ACKNOWLEDGED:
             self._statistics.notifications_acknowledged += 1
             observation.confirmed_at = now
-        elif outcome is Outcome.TIMEOUT:
+        elif outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE):
             self._registration.lost(now)
         elif self.reporter.live(observation):
             # RFC 7641 3.6: rejected, the server does not want it any more.
@@ -201,7 +201,7 @@ class Reports:
     def pack(self, now: float) -> tuple[tuple[Record, ...], Message] | None:
         """All readings that wait, as one Send; None when there are none or they may not go."""
         records = tuple(self._unsent)
-        muted = self._profile.tree.get(MUTE_SEND) is True
+        muted = self._profile.tree.get(self._profile.of_server(MUTE_SEND)) is True
         self._send_queued = bool(records) and not muted and self._registration.awake
         if not self._send_queued:
             return None
@@ -229,7 +229,7 @@ class Reports:
         later = tuple(self._unsent)
         self._unsent.clear()
         self._unsent.extend((*records, *later))
-        if outcome is Outcome.TIMEOUT:
+        if outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE):
             self._registration.lost(now)
 
 

@@ -22,7 +22,7 @@ from .discovery import discover_links
 from .messages import Code, Message
 from .objects import ObjectTree, RefusedError
 from .options import SUPPORTED_FORMATS, SimOptions
-from .profile import LIFETIME
+from .profile import LIFETIME, SERVER
 from .reporting import Observation, Reporter
 
 # LwM2M Core 1.1.1 6.3.5: digits, each with an optional quoted value.
@@ -213,9 +213,9 @@ class Service:
         return Message(Code.CHANGED)
 
     def _write(self, request: Message, path: Path, replace: bool, now: float) -> Message:
-        records = decode_payload(request, path, self._tree.type_of, self._formats)
+        records = self._decode(request, path)
         if any(
-            record.path == LIFETIME and isinstance(record.value, int) and record.value < 1
+            record.path[0::2] == (SERVER, LIFETIME) and isinstance(record.value, int) and record.value < 1
             for record in records
         ):
             raise RefusedError(Code.BAD_REQUEST, "a lifetime is at least a second")
@@ -227,7 +227,7 @@ class Service:
             raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "composite values come as SenML")
         if path_of(request):
             raise RefusedError(Code.METHOD_NOT_ALLOWED, "Write-Composite is of the root")
-        self._host.written(self._tree.write_all(decode_payload(request, Path.ROOT, self._tree.type_of, self._formats)), now)
+        self._host.written(self._tree.write_all(self._decode(request, Path.ROOT)), now)
         return Message(Code.CHANGED)
 
     def _post(self, request: Message, path: Path, now: float) -> Message:
@@ -263,7 +263,7 @@ class Service:
         # device chooses the id.
         bare = _is_bare(request)
         base = path.child(self._tree.free_instance(path[0])) if bare else path
-        records = decode_payload(request, base, self._tree.type_of, self._formats)
+        records = self._decode(request, base)
         named = {record.path[1] for record in records}
         if len(named) > 1:
             raise RefusedError(Code.BAD_REQUEST, "one instance at a time")
@@ -280,6 +280,9 @@ class Service:
         self._attributes.drop(path)
         self._host.instances_changed(path, now)
         return Message(Code.DELETED)
+
+    def _decode(self, request: Message, base: Path) -> tuple[Record, ...]:
+        return decode_payload(request, base, self._tree.type_of, self._formats)
 
 
 def readable_format(request: Message, formats: Container[int]) -> ContentFormat:

@@ -283,6 +283,12 @@ def frozen_id(frozen: bytes) -> bytes:
     return bytes(ffi.buffer(out, lib.dtls_frozen_id(frozen, len(frozen), out)))
 
 
+def frozen_has_cid(frozen: bytes) -> bool:
+    """Whether the peer of a frozen session sends a Connection ID of ours."""
+    place = 2 + int.from_bytes(frozen[:2], "big") + 64  # behind the library's session and the randoms
+    return frozen[place : place + 1] not in (b"", b"\0")
+
+
 def hello_id(datagram: bytes) -> bytes:
     """The TLS session id that a ClientHello asks to resume; b"" for none."""
     out = ffi.new("uint8_t[]", 32)

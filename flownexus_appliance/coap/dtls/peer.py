@@ -14,8 +14,7 @@ from .engine import Session, frozen_id
 if TYPE_CHECKING:
     from .transport import DtlsTransport
 
-# A record's number is never used twice, not even after a crash (RFC 5246 6.1; with CCM and GCM a
-# repetition gives the key away). What is saved is therefore ahead by this many; it is saved every second.
+# How many records a session may send before its counters must be on the disk again (`saver.py`).
 AHEAD: Final = 4096
 _OUT = slice(16, 24)
 
@@ -34,7 +33,6 @@ class DtlsPeer(Peer):
         "proof",
         "record_limit",
         "records_out",
-        "settled",
         "transport",
         "used_at",
         "way",
@@ -61,8 +59,7 @@ class DtlsPeer(Peer):
         self.live: Session | None = None
         self.counters = b""
         self.has_cid = True
-        self.settled = False
-        self.used_at = 0.0
+        self.used_at = 0  # ms since 1970
         # How many records it has sent, and how many it may have before its counters are on disk anew.
         self.records_out = 0
         self.record_limit = 0

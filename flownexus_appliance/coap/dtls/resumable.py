@@ -4,15 +4,14 @@ RFC 5246 7.3 and F.1.4. A Zephyr device in Queue Mode closes its socket before i
 session's id: without this each wake-up would cost it a handshake.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ...fleet.ports import Proof
 from .engine import frozen_id
 from .peer import DtlsPeer
 
-MAX_RESUMABLE: Final = 20_000
+# A client asks for the last one it had; a few more in case it has several sessions.
+MAX_A_PROOF: Final = 4
 
 
 class Resumption(NamedTuple):
@@ -22,12 +21,15 @@ class Resumption(NamedTuple):
 
 
 class Resumable:
-    """By TLS session id; the oldest goes where there are too many."""
+    """By TLS session id, and how many each proof has."""
 
-    def __init__(self, limit: int = MAX_RESUMABLE) -> None:
-        self._limit = limit
-        self._by_tls_id: OrderedDict[bytes, Resumption] = OrderedDict()
+    def __init__(self) -> None:
+        self._by_tls_id: dict[bytes, Resumption] = {}
         self._tls_ids: dict[bytes, bytes] = {}
+        self._of_proof: dict[Proof, dict[bytes, None]] = {}  # session ids, oldest first
+
+    def __len__(self) -> int:
+        return len(self._by_tls_id)
 
     def __contains__(self, session_id: bytes) -> bool:
         return session_id in self._tls_ids
@@ -35,27 +37,39 @@ class Resumable:
     def get(self, tls_id: bytes) -> Resumption | None:
         return self._by_tls_id.get(tls_id)
 
-    def put(self, peer: DtlsPeer) -> None:
-        """Take in a session; a resumed one takes the place of the one it resumed."""
+    def put(self, peer: DtlsPeer) -> tuple[bytes, ...]:
+        """Take in a session; the ids of those that had to go for it."""
         tls_id = frozen_id(peer.frozen)
         if not tls_id:
-            return
-        before = self._by_tls_id.pop(tls_id, None)
+            return ()
+        gone = []
+        before = self._by_tls_id.get(tls_id)
         if before is not None:
-            self._tls_ids.pop(before.session_id, None)
+            self.drop(before.session_id)
+            gone.append(before.session_id)
         self._by_tls_id[tls_id] = Resumption(peer.id, peer.frozen, peer.proof)
         self._tls_ids[peer.id] = tls_id
-        if len(self._by_tls_id) > self._limit:
-            _, oldest = self._by_tls_id.popitem(last=False)
-            self._tls_ids.pop(oldest.session_id, None)
+        own = self._of_proof.setdefault(peer.proof, {})
+        own[peer.id] = None
+        while len(own) > MAX_A_PROOF:
+            oldest = next(iter(own))
+            self.drop(oldest)
+            gone.append(oldest)
+        return tuple(gone)
 
     def drop(self, session_id: bytes) -> None:
         tls_id = self._tls_ids.pop(session_id, None)
-        if tls_id is not None:
-            self._by_tls_id.pop(tls_id, None)
+        if tls_id is None:
+            return
+        proof = self._by_tls_id.pop(tls_id).proof
+        own = self._of_proof[proof]
+        del own[session_id]
+        if not own:
+            del self._of_proof[proof]
 
-    def drop_proof(self, proof: Proof) -> Iterator[bytes]:
+    def drop_proof(self, proof: Proof) -> tuple[bytes, ...]:
         """Drop all that a proof has made; their ids."""
-        for resumption in [r for r in self._by_tls_id.values() if r.proof == proof]:
-            self.drop(resumption.session_id)
-            yield resumption.session_id
+        gone = tuple(self._of_proof.get(proof, ()))
+        for session_id in gone:
+            self.drop(session_id)
+        return gone

@@ -50,8 +50,7 @@ def code_of(door: Door, deed: str, sender: Sender, endpoint: str) -> str:
     try:
         door.check(deed, sender, endpoint)
     except PeerError as error:
-        assert error.hint
-        return error.code
+        return error.code if error.hint else "no hint"
     return ""
 
 

@@ -14,11 +14,11 @@ from flownexus_appliance.http.errors import STATUS, status_of
 from .conftest import Client
 
 PACKAGE = Path(flownexus_appliance.__file__).parent
-# Whose errors can come out of a request: fleet/ is asked by it, lwm2m/ and db/ below.
-REACHABLE = ("http", "fleet", "db", "lwm2m")
+# Whose errors can come out of a request: fleet/ is asked by it, lwm2m/, db/ and pki/ below.
+REACHABLE = ("http", "fleet", "db", "lwm2m", "pki")
 # Raised at start only, when there is no server to answer.
 AT_START = frozenset({"database_foreign", "database_newer", "database_unreadable", "static_missing",
-                      "certificate_unusable", "address_unusable"})  # fmt: skip
+                      "certificate_unusable", "address_unusable", "control_in_use", "control_unusable"})  # fmt: skip
 
 
 def raised(kinds: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -37,7 +37,7 @@ def raised(kinds: frozenset[str]) -> Iterator[tuple[str, str]]:
 
 
 def test_every_error_of_ours_has_its_status() -> None:
-    found = dict(raised(frozenset({"UsageError", "StoreError", "ApplianceError"})))
+    found = dict(raised(frozenset({"UsageError", "StoreError", "PkiError", "ApplianceError"})))
     assert {"endpoint_unknown", "value_invalid", "store_failed", "query_invalid"} <= set(found)
     missing = {code: where for code, where in found.items() if code not in STATUS and code not in AT_START}
     assert not missing, f"add these codes to http/errors.py: {missing}"

@@ -156,7 +156,7 @@ async def test_the_wrong_method_is_told_the_right_one(client: Client) -> None:
         assert response.status == 405
         assert response.headers["Allow"] == "POST"
         assert (await response.json())["error"] == "method_not_allowed"
-    async with client.delete("/api/v1/endpoints") as response:
+    async with client.delete("/api/v1/sparklines") as response:
         assert response.status == 405
         assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD"}
         assert "GET" in (await response.json())["hint"]

@@ -1,16 +1,27 @@
-"""The house's credentials, certificates and bootstrap for the web side's tests: in memory, on a fixed day.
+"""The house's credentials, certificates and bootstrap for the web side's tests, on a fixed day.
 
-Shared by tests/unit/http and tests/browser. The authority is the real one, on a folder of the test's own.
+Shared by tests/unit/http and tests/browser. Credentials are decided in memory and kept in the real database,
+where the web side reads them; the authority is the real one, on a folder of the test's own.
 """
 
 import hashlib
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 
-from flownexus_appliance.db.credentials import Credential, CredentialOrigin, CredentialState, Proof, ProofKind
+from flownexus_appliance.db.credentials import (
+    Credential,
+    CredentialOrigin,
+    CredentialState,
+    Proof,
+    ProofKind,
+    put_credential,
+)
 from flownexus_appliance.db.reads import Reader
+from flownexus_appliance.db.writer import Batch
 from flownexus_appliance.errors import ApplianceError, UsageError
 from flownexus_appliance.events import EventBus
 from flownexus_appliance.http.ports import Sources
@@ -36,12 +47,14 @@ class FakeWindow:
 
 @dataclass(slots=True)
 class FakeCredentials:
-    """Keeps credentials in a list; keys count up, so that a test knows them."""
+    """Keeps good credentials in a list, and all in the database; keys count up, so that a test knows them."""
 
+    database: FilePath
     known: list[Credential] = field(default_factory=list)
     window: FakeWindow | None = None
     failure: ApplianceError | None = None
     made: int = 0
+    count: int = 0
 
     def of(self, endpoint: str) -> Sequence[Credential]:
         return [one for one in self.known if one.endpoint == endpoint]
@@ -73,10 +86,9 @@ class FakeCredentials:
         label: str = "",
     ) -> Credential:
         assert hashlib.sha256(certificate).digest() == fingerprint
-        added = self.add(endpoint, Proof(ProofKind.CERTIFICATE, fingerprint), state, label=label)
-        added = replace(added, certificate=certificate, serial=serial, not_after_ms=not_after_ms)
-        self.known[-1] = added
-        return added
+        proof = Proof(ProofKind.CERTIFICATE, fingerprint)
+        ends = (serial, not_after_ms)
+        return self.add(endpoint, proof, state, certificate=certificate, ends=ends, label=label)
 
     async def renew_psk(self, endpoint: str) -> Credential:
         offered = CredentialState.OFFERED
@@ -87,11 +99,14 @@ class FakeCredentials:
         return self.add(endpoint, proof, offered, CredentialOrigin.BOOTSTRAP, secret=self._key())
 
     async def remove(self, credential_id: int) -> None:
-        self.known.remove(self.get(credential_id))
+        found = self.get(credential_id)
+        self.known.remove(found)
+        self._keep(replace(found, state=CredentialState.REVOKED, ended_ms=NOW_MS))
 
     async def remove_endpoint(self, endpoint: str) -> int:
         found = self.of(endpoint)
-        self.known = [one for one in self.known if one.endpoint != endpoint]
+        for one in found:
+            await self.remove(one.id)
         return len(found)
 
     def open_enrolment(self, duration_s: float = 600.0) -> FakeWindow:
@@ -112,16 +127,35 @@ class FakeCredentials:
         origin: CredentialOrigin = CredentialOrigin.OPERATOR,
         *,
         secret: bytes = b"",
+        certificate: bytes = b"",
+        ends: tuple[int, int] = (0, 0),
         label: str = "",
     ) -> Credential:
+        """Add one as it is; `ends` is the serial number and the end of a certificate."""
         if self.failure is not None:
             raise self.failure
         if any(one.proof == proof for one in self.known):
             raise UsageError("identity_taken", "another device has this identity", "choose another one")
-        number = max((one.id for one in self.known), default=0) + 1
-        added = Credential(number, endpoint, proof, state, origin, NOW_MS, secret=secret, label=label)
+        self.count += 1
+        added = Credential(
+            self.count, endpoint, proof, state, origin, NOW_MS, secret, certificate, *ends, label=label
+        )
         self.known.append(added)
+        self._keep(added)
         return added
+
+    def use(self, credential_id: int, used_ms: int) -> None:
+        """A device comes in by one: known in memory, on disk later."""
+        found = self.get(credential_id)
+        used = replace(found, state=CredentialState.ACTIVE, first_used_ms=used_ms, last_used_ms=used_ms)
+        self.known[self.known.index(found)] = used
+
+    def _keep(self, credential: Credential) -> None:
+        batch = Batch()
+        put_credential(batch, credential)
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            for sql, parameters in batch.statements:
+                connection.execute(sql, parameters)
 
     def _key(self) -> bytes:
         self.made += 1
@@ -206,6 +240,7 @@ class FakeBootstrap:
 def make_sources(
     reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, folder: FilePath
 ) -> Sources:
-    """The whole house around a reader; the authority's files go below `folder`."""
+    """The whole house around a reader of `folder`/flownexus.db; the authority's files go below it too."""
     certificates = FakeCertificates(Authority(folder / "pki")).start()
-    return Sources(reader, fleet, FakeCredentials(), certificates, FakeBootstrap(), bus, models)
+    credentials = FakeCredentials(folder / "flownexus.db")
+    return Sources(reader, fleet, credentials, certificates, FakeBootstrap(), bus, models)

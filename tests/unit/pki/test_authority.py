@@ -90,6 +90,8 @@ def test_what_a_root_says(authority: Authority) -> None:
     assert root.not_valid_before_utc == datetime(1970, 1, 1, tzinfo=UTC)
     assert root.not_valid_after_utc == NOW.replace(year=2046, microsecond=0)
     assert root.serial_number.bit_length() > 100
+    # 4.2.1.1: a self-signed certificate may do without the authority's key identifier, which is its own.
+    assert len(root.extensions) == 3
 
 
 @pytest.mark.parametrize("kind", ["dtls", "https"])

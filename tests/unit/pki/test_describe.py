@@ -67,7 +67,7 @@ def test_during_a_roll_over(authority: Authority) -> None:
 
 
 def test_what_is_due_or_over_is_told_so(authority: Authority) -> None:
-    _, dtls, _ = authority.describe(NOW + 60 * DAY)
+    _, dtls, _ = authority.describe(START + 60 * DAY)
     assert dtls.reason.startswith("It is to be made anew by now")
     _, dtls, _ = authority.describe(NOW + 90 * DAY)
     assert dtls.reason.startswith("It has ended")

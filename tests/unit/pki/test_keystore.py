@@ -12,12 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flownexus_appliance.pki.authority import Authority
-from flownexus_appliance.pki.encoding import key_pem
+from flownexus_appliance.pki.encoding import chain_pem, key_pem, load_key_pem
 from flownexus_appliance.pki.errors import PkiError
-from flownexus_appliance.pki.profile import new_key
+from flownexus_appliance.pki.profile import EPOCH, Issuer, Period, Profile, certify, new_key
 
 from .disk import Disk, PowerCutError
-from .house import DAY, NAMES, NOW, contents, ensured, loaded, open_keys
+from .house import DAY, NAMES, NOW, contents, ensured, loaded, open_keys, parse
 from .verify import accepted
 
 HOST = "flownexus.local"
@@ -124,6 +124,7 @@ def test_files_are_on_the_disk_before_the_index_and_go_after_it(tmp_path: Path, 
     folder = tmp_path / "pki"
     prepare(folder)
     authority = loaded(folder)
+    existing = set(contents(folder)) - {"index.json"} if folder.exists() else set()
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch)
         act(authority)
@@ -136,6 +137,7 @@ def test_files_are_on_the_disk_before_the_index_and_go_after_it(tmp_path: Path, 
             assert [kind for kind, _ in before][-2:] == ["create", "sync"]
             assert done[number + 1] == ("sync", "pki")
             assert name == "index.json" or number < moved
+            assert name not in existing  # a file that counts is never written again
         if operation == "unlink":
             assert number > moved + 1
             assert name in ("root-1.key", "root-2.key") or not name.endswith("json")
@@ -342,6 +344,21 @@ def test_a_damaged_roll_over_is_told(folder: Path, spoiled: str) -> None:
     assert caught.value.code == "pki_damaged"
     assert words in caught.value.message
     assert contents(folder) == before
+
+
+def test_a_cross_certificate_for_another_key_is_told(folder: Path) -> None:
+    """One by the old root, under the new root's name, for a key that is not the new root's."""
+    ensured(folder)
+    old = load_key_pem((folder / "root-1.key").read_bytes())
+    loaded(folder).roll_over(NOW)
+    new, before = (parse(der) for der in loaded(folder).roots())
+    period = Period(EPOCH, NOW + 365 * DAY)
+    public = new_key().public_key()
+    cross = certify(Profile(authority=True), new.subject, public, period, Issuer(before.subject, old))
+    (folder / "root-2-cross.crt").write_bytes(chain_pem((cross,)))
+    with pytest.raises(PkiError) as caught:
+        loaded(folder)
+    assert "does not join its root to the one before" in caught.value.message
 
 
 def test_a_file_in_the_folders_place_is_told(folder: Path) -> None:

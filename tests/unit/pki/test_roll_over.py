@@ -207,8 +207,9 @@ def test_a_root_is_rolled_over_three_years_before_its_end_by_itself(authority: A
     (old,) = authority.roots()
     step = parse(old).not_valid_after_utc - 3 * YEAR
     assert [c.kind for c in authority.ensure(NAMES, step - timedelta(seconds=1))] == ["dtls", "https"]
-    first, *_ = authority.ensure(NAMES, step)
+    first, _, leaf, _ = authority.ensure(NAMES, step)
     assert "because the end of the one before came near" in first.message
+    assert "because there is a newer root" in leaf.message
     assert authority.roots()[1:] == (old,)
     assert_served(authority.roots(), authority, step)
     # A device's certificate of the day before is not cut short.
@@ -216,6 +217,35 @@ def test_a_root_is_rolled_over_three_years_before_its_end_by_itself(authority: A
     assert_served(authority.roots(), authority, step + 30 * DAY)
     authority.ensure(NAMES, step + OVERLAP)
     assert old not in authority.roots()
+
+
+def test_an_overlap_ends_with_the_old_root_itself(authority: Authority) -> None:
+    end = parse(authority.newest_root).not_valid_after_utc
+    device = authority.issue(ENDPOINT, NOW, 20 * YEAR).certificate
+    authority.roll_over(NOW + 15 * YEAR, 20 * YEAR)
+    assert authority.describe(NOW)[1].trusted_until == end
+    assert authority.accepted_until(device) == parse(device).not_valid_after_utc
+    authority.ensure(NAMES, end)
+    assert len(authority.roots()) == 1
+
+
+def test_an_overlap_that_has_ended_does_not_count_at_the_next_roll_over(authority: Authority) -> None:
+    authority.roll_over(NOW, 10 * DAY)
+    second = authority.newest_root
+    dropped, *_ = authority.roll_over(NOW + 10 * DAY)
+    assert "because its overlap with the next root has ended" in dropped.message
+    assert authority.roots() == (authority.newest_root, second)
+    assert_served(authority.roots(), authority, NOW + 10 * DAY)
+
+
+def test_a_root_made_by_a_clock_that_ran_ahead_is_rolled_over_like_others(tmp_path: Path) -> None:
+    authority = ensured(tmp_path / "pki", NOW + 10 * YEAR)
+    authority.roll_over(NOW)
+    new, old = (parse(der) for der in authority.roots())
+    assert new.not_valid_after_utc < old.not_valid_after_utc
+    cross = parse(authority.dtls_chain().certificates[1])
+    assert cross.not_valid_after_utc == new.not_valid_after_utc
+    assert_served(authority.roots(), authority, NOW)
 
 
 def test_a_root_that_ended_while_the_box_was_off_stands_for_nothing(authority: Authority) -> None:

@@ -1,0 +1,130 @@
+"""The sessions there are: found by Connection ID, address and proof; awake or parked.
+
+RFC 9146 (Connection ID). A session in the engine costs 40 kB, so only those that spoke last are awake,
+and the engine's memory of one that was parked serves the next that wakes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from ...fleet.ports import Proof
+from ..peers import SocketAddress
+from ..sockets import Way
+from .engine import Context, Session
+from .peer import DtlsPeer
+
+MAX_LIVE: Final = 256
+SPARE: Final = 32  # sessions of the engine kept for the next one to wake
+# A device may have one session for its registration and one for firmware, and leave one behind.
+MAX_A_PROOF: Final = 4
+
+
+class Sessions:
+    """All sessions; `context` is the engine's configuration of those that wake."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[bytes, DtlsPeer] = {}
+        self._by_address: dict[SocketAddress, DtlsPeer] = {}
+        self._by_proof: dict[Proof, dict[bytes, DtlsPeer]] = {}
+        self._live: OrderedDict[bytes, DtlsPeer] = OrderedDict()
+        self._spare: list[Session] = []
+        self._context: Context | None = None
+        self.parked = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[DtlsPeer]:
+        return iter(self._by_id.values())
+
+    def __contains__(self, peer: DtlsPeer) -> bool:
+        return self._by_id.get(peer.id) is peer
+
+    def get(self, session_id: bytes) -> DtlsPeer | None:
+        return self._by_id.get(session_id)
+
+    def at(self, sockaddr: SocketAddress) -> DtlsPeer | None:
+        """Who spoke last from an address."""
+        return self._by_address.get(sockaddr)
+
+    def of(self, proof: Proof) -> tuple[DtlsPeer, ...]:
+        return tuple(self._by_proof.get(proof, {}).values())
+
+    def use(self, context: Context) -> None:
+        """Wake sessions by another configuration from now on; those awake keep theirs."""
+        self._context = context
+        self._spare.clear()
+
+    def add(self, peer: DtlsPeer) -> None:
+        """Take in a session, at the address it has a way to."""
+        self._by_id[peer.id] = peer
+        self._by_proof.setdefault(peer.proof, {})[peer.id] = peer
+        if peer.way is not None:
+            self._by_address[peer.way.sockaddr] = peer
+        if peer.live is not None:
+            self._note_live(peer)
+
+    def crowding(self, peer: DtlsPeer) -> tuple[DtlsPeer, ...]:
+        """The sessions that a new one of the same proof leaves no room for, longest unused first."""
+        others = sorted((p for p in self.of(peer.proof) if p is not peer), key=lambda p: p.used_at)
+        return tuple(others[: max(0, len(others) + 1 - MAX_A_PROOF)])
+
+    def follow(self, peer: DtlsPeer, way: Way) -> bool:
+        """A session's newest record came this way; True when that is another address."""
+        before, peer.way = peer.way, way
+        if before is not None and before.sockaddr == way.sockaddr:
+            return False
+        if before is not None and self._by_address.get(before.sockaddr) is peer:
+            del self._by_address[before.sockaddr]
+        # A session without Connection ID is found by nothing else: it keeps its address.
+        there = self._by_address.get(way.sockaddr)
+        if there is None or there.has_cid:
+            self._by_address[way.sockaddr] = peer
+        return before is not None
+
+    def remove(self, peer: DtlsPeer) -> None:
+        """Forget a session; it is parked, so that what it was can still be kept."""
+        self.park(peer)
+        self._by_id.pop(peer.id, None)
+        if peer.way is not None and self._by_address.get(peer.way.sockaddr) is peer:
+            del self._by_address[peer.way.sockaddr]
+        own = self._by_proof.get(peer.proof, {})
+        own.pop(peer.id, None)
+        if not own:
+            self._by_proof.pop(peer.proof, None)
+
+    def wake(self, peer: DtlsPeer) -> Session:
+        """The engine's session of a peer; raises DtlsError where what was parked cannot be read."""
+        session = peer.live
+        if session is not None:
+            self._live.move_to_end(peer.id)
+            return session
+        assert self._context is not None, "no configuration yet"
+        session = self._spare.pop() if self._spare else Session(self._context)
+        session.thaw(peer.frozen, peer.counters)
+        peer.live = session
+        self._note_live(peer)
+        return session
+
+    def park(self, peer: DtlsPeer) -> None:
+        """Put a session to sleep: its counters stay, the engine's memory goes to the next."""
+        session, peer.live = peer.live, None
+        self._live.pop(peer.id, None)
+        if session is None:
+            return
+        peer.counters = session.counters()
+        self.parked += 1
+        if session.context is self._context and len(self._spare) < SPARE:
+            session.recycle()
+            self._spare.append(session)
+
+    def clear(self) -> None:
+        for peer in list(self._live.values()):
+            self.park(peer)
+        self._spare.clear()
+
+    def _note_live(self, peer: DtlsPeer) -> None:
+        self._live[peer.id] = peer
+        if len(self._live) > MAX_LIVE:
+            self.park(next(iter(self._live.values())))
