@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from .charts import charts
+from .dtls import dtls
 from .footprint import footprint
 from .ingest import ingest
 from .results import RESULTS, Figure, show, write
 
 ALL: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "ingest": ingest,
+    "dtls": dtls,
     "charts": charts,
     "footprint": footprint,
 }

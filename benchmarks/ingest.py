@@ -47,8 +47,10 @@ def ingest(work: Path) -> list[Figure]:
     ]
 
 
-def _load(port: int, seconds: float = SECONDS) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.wire", str(port), str(DEVICES), str(seconds), str(WINDOW)]
+def load(port: int, *words: str) -> dict[str, Any]:
+    """Run the load generator, `dtls` among its words for that; its result, in which none was refused."""
+    command = [sys.executable, "-m", "benchmarks.wire", str(port), str(DEVICES), str(SECONDS), str(WINDOW)]
+    command += words
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     if result["registered"] != DEVICES or result["observed"] != DEVICES or result.get("refused"):
@@ -56,7 +58,7 @@ def _load(port: int, seconds: float = SECONDS) -> dict[str, Any]:
     return result
 
 
-def _rate(result: dict[str, Any]) -> float:
+def rate_of(result: dict[str, Any]) -> float:
     return float(result["sends"] + result["notifications"]) / float(result["seconds"])
 
 
@@ -64,20 +66,20 @@ def _bare(work: Path) -> float:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare_aiocoap", str(port)]
     with running(command, "ready", work / "aiocoap.log"):
-        return _rate(_load(port))
+        return rate_of(load(port))
 
 
 def _daemon(state: Path, kill: bool) -> float:
     with daemon(state) as (started, ports):
-        result = _load(ports.coap)
+        result = load(ports.coap)
         if kill:
             started.process.send_signal(signal.SIGKILL)
             started.process.wait()
-    _check(state / "flownexus.db", result["values"])
-    return _rate(result)
+    check(state / "flownexus.db", result["values"])
+    return rate_of(result)
 
 
-def _check(database: Path, acknowledged: dict[str, int]) -> None:
+def check(database: Path, acknowledged: dict[str, int]) -> None:
     """Every acknowledged value is in the file: no fewer rows than acknowledgements, per device."""
     with closing(sqlite3.connect(database)) as connection:
         rows = dict(

@@ -89,16 +89,21 @@ def _await_line(stream: IO[str], wanted: str, log: Path) -> None:
 @dataclass(frozen=True, slots=True)
 class Ports:
     coap: int
+    coaps: int
     http: int
 
 
 @contextlib.contextmanager
 def daemon(state: Path) -> Iterator[tuple[Started, Ports]]:
     """The real daemon, all of it, on a state folder."""
-    ports = Ports(free_port(), free_port(socket.SOCK_STREAM))
+    ports = Ports(free_port(), free_port(), free_port(socket.SOCK_STREAM))
     state.mkdir(parents=True, exist_ok=True)
     config = state / "appliance.toml"
-    config.write_text(f'[coap]\nport = {ports.coap}\n[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n')
+    config.write_text(
+        f"[coap]\nport = {ports.coap}\n"
+        f'[dtls]\nport = {ports.coaps}\nnetworks = ["127.0.0.0/8"]\n'
+        f'[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n'
+    )
     command = [sys.executable, "-m", "flownexus_appliance", "run"]
     command += ["--state", str(state), "--config", str(config)]
     with running(command, "is ready", state / "daemon.log") as started:

@@ -20,6 +20,8 @@ NAMES: Final = (
     "rss_1000_mb",
     "rss_5000_dtls_mb",
     "parked_session_bytes",
+    "live_session_bytes",
+    "wake_session_us",
     "idle_cpu_percent",
     "start_to_ready_s",
     "bytes_per_sample",

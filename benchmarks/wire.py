@@ -4,10 +4,11 @@ Speaks just enough CoAP by hand (RFC 7252 section 3) that the measured server is
 Register, answers to whatever is asked, Send and confirmable notifications. Each message waits for
 its acknowledgement before the device sends the next, as a device with NSTART=1 does.
 
-    python -m benchmarks.wire PORT DEVICES SECONDS WINDOW
+    python -m benchmarks.wire PORT DEVICES SECONDS WINDOW [dtls]
 
-prints one JSON object: registered, observed, sends, notifications (acknowledged ones), seconds, and
-the per-device counts of acknowledged values.
+With `dtls` each has a session with Connection ID, by the key of `benchmarks.credentials`. It prints
+one JSON object: registered, observed, sends, notifications (acknowledged ones), seconds, and the
+per-device counts of acknowledged values.
 """
 
 import json
@@ -21,6 +22,10 @@ from collections import Counter
 from typing import Final
 
 import cbor2
+
+from flownexus_appliance.coap.dtls.engine import Context, Session
+
+from .credentials import device_key, device_name
 
 CON: Final = 0x40
 ACK: Final = 0x60
@@ -68,10 +73,13 @@ def read_options(data: bytes) -> tuple[dict[int, list[bytes]], bytes]:
 
 
 class Device:
-    """One device: a connected socket, its observation's token, what it has been acknowledged."""
+    """One device: a connected socket, its observation's token, what it has been acknowledged.
 
-    def __init__(self, number: int, port: int) -> None:
-        self.name = f"load-{number:05d}"
+    Over DTLS its session is never asleep: it is the server that is measured.
+    """
+
+    def __init__(self, number: int, port: int, secure: bool) -> None:
+        self.name = device_name(number)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setblocking(False)
@@ -80,6 +88,26 @@ class Device:
         self.sequence = 1
         self.registered = False
         self.values = 0
+        self.session: Session | None = None
+        if secure:
+            key = device_name(number).encode(), device_key(number)
+            self.session = Session(Context(client=True, psk=key, cid_bytes=0))
+            self.session.use_cid(b"")
+
+    def shake_hands(self, reply: bytes | None = None) -> bool:
+        """Begin or go on with the handshake; True when it is complete."""
+        assert self.session is not None
+        done = self.session.advance(reply)
+        for datagram in self.session.take():
+            self.sock.send(datagram)
+        return done
+
+    def say(self, message: bytes) -> None:
+        self.sock.send(message if self.session is None else self.session.seal(message))
+
+    def hear(self) -> tuple[bytes, ...]:
+        data = self.sock.recv(2048)
+        return (data,) if self.session is None else self.session.open(data).messages
 
     def next_id(self) -> int:
         self.message_id = self.message_id + 1 & 0xFFFF
@@ -90,7 +118,7 @@ class Device:
 
     def register(self) -> None:
         query = (b"lwm2m=1.1", f"ep={self.name}".encode(), b"lt=86400")
-        self.sock.send(
+        self.say(
             self.header(POST, os.urandom(8))
             + option(URI_PATH, b"rd")
             + option(CONTENT_FORMAT - URI_PATH, b"\x28")
@@ -106,13 +134,13 @@ class Device:
 
     def send(self) -> None:
         path = option(URI_PATH, b"dp") + option(CONTENT_FORMAT - URI_PATH, SENML_CBOR)
-        self.sock.send(self.header(POST, os.urandom(8)) + path + b"\xff" + self.reading())
+        self.say(self.header(POST, os.urandom(8)) + path + b"\xff" + self.reading())
 
     def notify(self) -> None:
         self.sequence += 1
         number = self.sequence.to_bytes(3, "big").lstrip(b"\0")
         options = option(OBSERVE, number) + option(CONTENT_FORMAT - OBSERVE, SENML_CBOR)
-        self.sock.send(self.header(CONTENT, self.token) + options + b"\xff" + self.reading())
+        self.say(self.header(CONTENT, self.token) + options + b"\xff" + self.reading())
 
     def answer(self, request: bytes) -> bool:
         """Answer a request of the server; True when it was an Observe of the reading."""
@@ -121,7 +149,7 @@ class Device:
         token = request[4 : 4 + (request[0] & 15)]
         head = bytes([ACK | len(token)])
         if path != b"3303/0/5700":
-            self.sock.send(head + bytes([NOT_FOUND]) + request[2:4] + token)
+            self.say(head + bytes([NOT_FOUND]) + request[2:4] + token)
             return False
         observed = OBSERVE in options
         if observed:
@@ -129,20 +157,35 @@ class Device:
         extra = option(OBSERVE, b"\1") if observed else b""
         extra += option(CONTENT_FORMAT - (OBSERVE if observed else 0), SENML_CBOR)
         reading = b"\xff" + self.reading()
-        self.sock.send(head + bytes([CONTENT]) + request[2:4] + token + extra + reading)
+        self.say(head + bytes([CONTENT]) + request[2:4] + token + extra + reading)
         return observed
 
 
 class Load:
     """Drives the devices by one epoll."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, secure: bool = False) -> None:
         self.poll = select.epoll()
-        self.devices = [Device(n, port) for n in range(count)]
+        self.devices = [Device(n, port, secure) for n in range(count)]
         self.by_fd = {d.sock.fileno(): d for d in self.devices}
         for fd in self.by_fd:
             self.poll.register(fd, select.EPOLLIN)
         self.observed = 0
+
+    def shake_hands(self, window: int = 32) -> None:
+        """A handshake of each device, a few at a time."""
+        waiting = list(reversed(self.devices))
+        under_way = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while waiting or under_way:
+            while waiting and under_way < window:
+                waiting.pop().shake_hands()
+                under_way += 1
+            for fd, _ in self.poll.poll(1):
+                device = self.by_fd[fd]
+                under_way -= device.shake_hands(device.sock.recv(4096))
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{len(waiting) + under_way} handshakes were not made")
 
     def prepare(self, window: int = 32) -> None:
         """Register all, and wait until the server observes each; a few at a time."""
@@ -156,12 +199,12 @@ class Load:
                 device.register()
             for fd, _ in self.poll.poll(1):
                 device = self.by_fd[fd]
-                data = device.sock.recv(2048)
-                if data[1] == CREATED:
-                    device.registered = True
-                elif 0 < data[1] < 32 and device.answer(data):
-                    self.observed += 1
-                    under_way.discard(device)
+                for data in device.hear():
+                    if data[1] == CREATED:
+                        device.registered = True
+                    elif 0 < data[1] < 32 and device.answer(data):
+                        self.observed += 1
+                        under_way.discard(device)
             if time.monotonic() > deadline:
                 raise SystemExit(f"{len(waiting) + len(under_way)} devices were not observed")
 
@@ -170,9 +213,9 @@ class Load:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             for fd, _ in self.poll.poll(left):
-                data = self.by_fd[fd].sock.recv(2048)
-                if 0 < data[1] < 32:
-                    self.by_fd[fd].answer(data)
+                for data in self.by_fd[fd].hear():
+                    if 0 < data[1] < 32:
+                        self.by_fd[fd].answer(data)
 
     def run(self, seconds: float, window: int) -> dict[str, float]:
         """Send and notify in turn with `window` devices awaiting an acknowledgement at any time."""
@@ -195,7 +238,7 @@ class Load:
         while time.monotonic() < began + seconds:
             for fd, _ in self.poll.poll(1):
                 device = self.by_fd[fd]
-                data = device.sock.recv(2048)
+                (data,) = device.hear()
                 if data[0] >> 4 == ACK >> 4 and data[1] in (0, CHANGED):
                     counts["notifications" if data[1] == 0 else "sends"] += 1
                     device.values += 1
@@ -210,7 +253,10 @@ class Load:
 
 def main() -> None:
     port, count, seconds, window = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-    load = Load(port, count)
+    secure = sys.argv[5:] == ["dtls"]
+    load = Load(port, count, secure)
+    if secure:
+        load.shake_hands()
     load.prepare()
     load.drain(1.0)
     result: dict[str, object] = dict(load.run(seconds, min(window, count)))

@@ -122,7 +122,7 @@ async def _simulator(count: int, port: int) -> AsyncIterator[None]:
 def _add_sim_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--count", type=int, default=3, help="how many devices (3)")
     parser.add_argument("--host", default="127.0.0.1", help="the appliance's address (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=5683, help="its CoAP port (5683)")
+    parser.add_argument("--port", type=int, help="its CoAP port (5683, or 5684 with --dtls)")
     parser.add_argument("--prefix", default="sim", help="names are PREFIX-0001 and so on (sim)")
     parser.add_argument("--lifetime", type=int, default=300, help="registration lifetime, s (300)")
     parser.add_argument("--queue-mode", action="store_true", help="sleep between reports")
@@ -135,10 +135,26 @@ def _add_sim_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--awake", type=float, default=20.0, help="queue mode: listen so long, s (20)")
     parser.add_argument("--wake-every", type=float, default=60.0, help="queue mode: wake so often, s (60)")
     parser.add_argument("--vanish", action="store_true", help="stop without deregistering")
+    dtls = parser.add_argument_group("DTLS", "{name} stands for a device's name, here and in file names")
+    dtls.add_argument("--dtls", action="store_true", help="speak DTLS")
+    dtls.add_argument("--psk", metavar="IDENTITY:HEXKEY", help="a PSK; derive:HEX for a key of each its own")
+    dtls.add_argument("--psk-file", type=Path, metavar="FILE", help="lines of `name identity hexkey`")
+    dtls.add_argument("--cert", metavar="FILE", help="the device's certificate, PEM or DER")
+    dtls.add_argument("--key", metavar="FILE", help="its key")
+    dtls.add_argument("--ca", metavar="FILE", help="the CA that the server's certificate is of")
+    toggle = argparse.BooleanOptionalAction
+    dtls.add_argument("--cid", action=toggle, default=True, help="use Connection IDs")
+    dtls.add_argument("--own-cid", type=int, default=0, metavar="N", help="length of the device's own (0)")
+    dtls.add_argument("--resume", action=toggle, default=True, help="resume sessions")
+    parser.add_argument("--rebind-every", type=float, default=0.0, metavar="S", help="go on from a new port")
+    parser.add_argument("--bootstrap", action="store_true", help="host and port are of a Bootstrap-Server")
+    parser.add_argument("--bootstrap-hold", type=float, default=0.0, metavar="S", help="ask it after (0)")
 
 
 def _sim(options: argparse.Namespace) -> int:
     from .lwm2m.content_formats import ContentFormat
+    from .sim.channel import DtlsOptions
+    from .sim.credentials import choose
     from .sim.fleet import run
     from .sim.options import Reporting, SimOptions
 
@@ -151,7 +167,7 @@ def _sim(options: argparse.Namespace) -> int:
         SimOptions(),
         count=options.count,
         host=options.host,
-        port=options.port,
+        port=(5684 if options.dtls else 5683) if options.port is None else options.port,
         prefix=options.prefix,
         lifetime_s=options.lifetime,
         queue_mode=options.queue_mode,
@@ -164,6 +180,13 @@ def _sim(options: argparse.Namespace) -> int:
         awake_s=options.awake,
         wake_period_s=options.wake_every,
         deregister=not options.vanish,
+        credentials=choose(
+            options.dtls, options.psk, options.psk_file, (options.cert, options.key, options.ca)
+        ),
+        dtls=DtlsOptions(cid_bytes=options.own_cid if options.cid else None, resume=options.resume),
+        rebind_every_s=options.rebind_every,
+        bootstrap=options.bootstrap,
+        bootstrap_hold_s=options.bootstrap_hold,
     )
     logs.set_up("info")
     asyncio.run(_until_stopped(run(wanted)))

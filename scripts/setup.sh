@@ -362,7 +362,9 @@ missing_packages() {
     uplot_installed || npm --version >/dev/null 2>&1 || echo npm ca-certificates
     case $1 in
         # The browser tests drive it; its sandbox and dbus service are not needed for that.
-        test | ci) command -v chromium >/dev/null || echo chromium ;;
+        test | ci) command -v chromium >/dev/null || echo chromium
+            # An independent judge of the certificates that the box makes.
+            command -v openssl >/dev/null || echo openssl ;;
     esac
     if [ "$1" = ci ]; then
         command -v make >/dev/null || echo make

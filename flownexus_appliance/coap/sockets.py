@@ -20,6 +20,7 @@ Host = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_DATAGRAM: Final = 2048
 BURST: Final = 64
 RECEIVE_BUFFER: Final = 1 << 20
+MAX_ANSWERS: Final = 256
 _ANCILLARY: Final = socket.CMSG_SPACE(32) * 2
 # Linux's <linux/in.h>; the socket module does not name it before Python 3.14.
 _IP_PKTINFO: Final = 8
@@ -51,6 +52,8 @@ class UdpSockets:
         self._setting = setting
         self._sockets: list[socket.socket] = []
         self._wildcard: set[int] = set()
+        # Packet info by what came with a datagram: a box has few addresses, and peers share the tuples.
+        self._answers: dict[tuple[tuple[int, int, bytes], ...], tuple[PacketInfo, ...]] = {}
         self._open_to_all = all(
             any(network.prefixlen == 0 and network.version == version for network in networks)
             for version in (4, 6)
@@ -169,7 +172,7 @@ class UdpSockets:
             try:
                 if wildcard:
                     data, ancillary, _flags, sockaddr = sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY)
-                    local = tuple(_answer_from(a) for a in ancillary)
+                    local = self._answer_from(tuple(ancillary))
                 else:
                     data, sockaddr = sock.recvfrom(MAX_DATAGRAM + 1)
             except (BlockingIOError, InterruptedError):
@@ -183,6 +186,14 @@ class UdpSockets:
                 log.info("datagram too long", extra={"PEER": address_text(sockaddr)})
                 continue
             self._receive(data, Way(sock, sockaddr, local))
+
+    def _answer_from(self, ancillary: tuple[tuple[int, int, bytes], ...]) -> tuple[PacketInfo, ...]:
+        answer = self._answers.get(ancillary)
+        if answer is None:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            answer = self._answers[ancillary] = tuple(map(_answer_from, ancillary))
+        return answer
 
     def lets_in(self, sockaddr: SocketAddress) -> bool:
         """Whether an address is of an allowed network; what is not is counted."""

@@ -187,6 +187,10 @@ class Bootstrap:
         path = SERVER.child(instance).child(ServerResource.BOOTSTRAP_TRIGGER)
         return await self._parts.perform(endpoint, "execute", path)
 
+    def due(self) -> Mapping[str, str]:
+        """Who is to come again, and why, as far as it was looked."""
+        return self._renewals.due()
+
     async def _server_instance(self, endpoint: str) -> int:
         """Our instance of the device's Server object: by its Short Server ID where it has several."""
         registration = self._parts.registration(endpoint)

@@ -95,7 +95,7 @@ class Certificates:
 
     def doubt(self) -> str:
         """Why the clock cannot be right, so that nothing is signed; "" where it can."""
-        return clock.doubt(self._now_ms(), self._noted_ms)
+        return clock.doubt(self._now_ms(), self._noted_ms, synchronised=clock.synchronised())
 
     def describe(self) -> Sequence[CertificateStatus]:
         return self._authority.describe(self._now())

@@ -33,7 +33,7 @@ from .credentials import Consequences, Credentials
 from .identity import Door
 from .intake import Intake, Reactions
 from .onboarding import Onboarding, Steps
-from .ports import DeviceSilent, Judge, Proof, Respond, Uplink, Uplinks, Verdict, Wire
+from .ports import DeviceSilent, Judge, Proof, Uplinks, Verdict, Wire
 from .requests import Answered, DeviceRequests
 
 TICK_S: Final = 1.0
@@ -95,12 +95,6 @@ class Fleet:
             options.watch_list,
             Steps(self.discover, self.read, self.observe, self._set_clock),
         )
-        self._intake.reactions = Reactions(
-            onboard=self._onboarding.start,
-            awake=self._onboarding.resume,
-            ended=self._ended,
-            read_whole=self._read_whole,
-        )
         self.bootstrap = Bootstrap(
             BootstrapParts(
                 store,
@@ -113,7 +107,13 @@ class Fleet:
                 listens=lambda endpoint: self.presence(endpoint) == Presence.ONLINE,
             )
         )
-        self.attach_bootstrap(self.bootstrap.receive)
+        self._intake.reactions = Reactions(
+            onboard=self._onboarding.start,
+            awake=self._onboarding.resume,
+            ended=self._ended,
+            read_whole=self._read_whole,
+            bootstrap=self.bootstrap.receive,
+        )
         self._heard_written: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,10 +122,6 @@ class Fleet:
     @property
     def uplinks(self) -> Uplinks:
         return self._intake
-
-    def attach_bootstrap(self, receive: Callable[[str, Uplink, Respond], None]) -> None:
-        """Hand `receive` each Bootstrap-Request of an endpoint that may make it; 4.04 until then."""
-        self._intake.reactions.bootstrap = receive
 
     def start(self, kept: Kept, wire: Wire) -> None:
         """Take up what an earlier run kept and begin to watch the time."""
@@ -354,8 +350,8 @@ class Fleet:
             await asyncio.sleep(TICK_S)
             ticks += 1
             self._on_time(self.credentials.tick)
-            self._on_time(self.bootstrap.tick)
             self._on_time(lambda moment: self._intake.apply(self._core.tick(moment)))
+            self._on_time(self.bootstrap.tick)  # after the core: who sleeps by now is not asked
             if ticks % HEARD_EVERY_TICKS == 0:
                 self._on_time(lambda _: self._write_heard())
 

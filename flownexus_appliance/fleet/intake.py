@@ -60,7 +60,7 @@ class Reactions:
     awake: Callable[[str], None]
     ended: Callable[[str], None]
     read_whole: Callable[[str, Path, Judge], None]
-    bootstrap: Callable[[str, Uplink, Respond], None] | None = None
+    bootstrap: Callable[[str, Uplink, Respond], None]
 
 
 class Intake:
@@ -205,8 +205,6 @@ class Intake:
     def _bootstrap(self, uplink: Uplink, respond: Respond) -> None:
         endpoint = named_endpoint(uplink.query, uplink.sender.endpoint)
         self._door.check(uplink.action, uplink.sender, endpoint)
-        if self.reactions.bootstrap is None:
-            raise PeerError("not_found", "this appliance does not bootstrap", "configure the device by hand")
         self.reactions.bootstrap(endpoint, uplink, respond)
 
     def _send(self, uplink: Uplink, moment: Moment, respond: Respond) -> None:

@@ -18,7 +18,6 @@ from .errors import Handler
 
 NAME: Final = "control.sock"
 PRIVATE_UMASK: Final = 0o177  # what is made has 0600
-CONNECT_S: Final = 1.0
 # What `request["by"]` says: who asks. Roles and sign-in come to this one place.
 BY: Final = "by"
 CONSOLE: Final = "console"
@@ -72,15 +71,14 @@ def _remove_stale(path: FilePath) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise _unusable(path, "there is something else of that name")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(CONNECT_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
             return
-        except TimeoutError:
-            pass  # somebody listens, and is too busy to answer
+        except BlockingIOError:
+            pass  # unix(7): somebody listens, whose queue is full
     raise UsageError(
         "control_in_use",
         f"another daemon answers at {path}",

@@ -1,1 +1,1 @@
-"""Keys and certificates of the box: for now the one its web server shows. DESIGN 7."""
+"""Keys and certificates: the box's own authority, what its servers show, what devices get. DESIGN 4, 7."""

@@ -159,9 +159,7 @@ class Blockwise:
         self._assembly = Assembly(block_size)
         self.slices = Slices(block_size)
 
-    def handle(
-        self, request: Message, now: float, dispatch: Callable[[Message, float], Message]
-    ) -> Message:
+    def handle(self, request: Message, now: float, dispatch: Callable[[Message, float], Message]) -> Message:
         """Answer one request, by `dispatch` once all of it is there; never raises RefusedError."""
         try:
             if request.bad_option:
@@ -171,9 +169,7 @@ class Blockwise:
             # RFC 7252 5.5.2: an error may explain itself in plain text.
             return Message(refused.code, refused.reason.encode())
 
-    def _handle(
-        self, request: Message, now: float, dispatch: Callable[[Message, float], Message]
-    ) -> Message:
+    def _handle(self, request: Message, now: float, dispatch: Callable[[Message, float], Message]) -> Message:
         later = self.slices.later_block(request, now)
         if later is not None:
             return later

@@ -122,5 +122,6 @@ def _attribute(name: str, value: Value | None) -> str:
     if isinstance(value, int):
         return f";{name}={value}"
     # What was written may be no URI at all; then it is not repeated.
-    usable = isinstance(value, str) and value.isprintable() and not set(value) & set('"\\')
-    return f';{name}="{value}"' if usable else ""
+    if isinstance(value, str) and value.isprintable() and not set(value) & set('"\\'):
+        return f';{name}="{value}"'
+    return ""

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from ..coap.dtls.engine import CLOSE_NOTIFY, Context, DtlsError, Session
 from ..errors import clean
-from .credentials import Credential, Credentials, context
+from .credentials import Credential, context
 from .statistics import Statistics
 
 HANDSHAKE_S: Final = 120.0  # in which a handshake must be complete
@@ -36,11 +36,13 @@ class DtlsOptions:
     of a handshake is sent again, by default those of mbedTLS in Zephyr.
     """
 
-    credentials: Credentials
     cid_bytes: int | None = 0
     resume: bool = True
     live: int = MAX_LIVE
     timeouts_ms: tuple[int, int] = (1000, 60_000)
+
+
+LIKE_ZEPHYR: Final = DtlsOptions()
 
 
 class Listener(Protocol):
@@ -129,8 +131,7 @@ class Sessions:
         self.options = options
         self._live: dict[DtlsChannel, None] = {}
         self._spare: list[Session] = []
-        # A frozen session brings its own keys; only the length of the Connection ID must be as it was.
-        self._context = Context(client=True, cid_bytes=options.cid_bytes or 0)
+        self._context: Context | None = None
 
     @property
     def live(self) -> int:
@@ -144,7 +145,7 @@ class Sessions:
         if len(self._live) > self.options.live:
             # One that is not settled cannot be parked; the next exchange will see to it.
             for candidate in tuple(islice(self._live, _PARK_TRIES)):
-                if candidate.park():
+                if candidate is not channel and candidate.park():
                     break
 
     def forget(self, channel: "DtlsChannel") -> None:
@@ -153,6 +154,9 @@ class Sessions:
 
     def thaw(self, frozen: bytes, counters: bytes) -> Session:
         """A live session of a parked one; raises DtlsError."""
+        if self._context is None:
+            # A frozen session brings its keys; only the length of the Connection ID must be as it was.
+            self._context = Context(client=True, cid_bytes=self.options.cid_bytes or 0)
         session = self._spare.pop() if self._spare else Session(self._context)
         session.thaw(frozen, counters)
         return session
@@ -273,6 +277,8 @@ class DtlsChannel:
         self._statistics.records_unopened += not opened.authentic
         for message in opened.messages:
             self._listener.received(message, now)
+            if self._session is not session:
+                return  # what was asked for ended it
         if opened.closed:
             self._statistics.sessions_ended += 1
             self.drop()

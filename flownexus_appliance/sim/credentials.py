@@ -103,9 +103,7 @@ class CertificateFiles:
         return found
 
 
-def context(
-    credential: Credential, cid_bytes: int, timeouts_ms: tuple[int, int] = (1000, 60_000)
-) -> Context:
+def context(credential: Credential, cid_bytes: int, timeouts_ms: tuple[int, int] = (1000, 60_000)) -> Context:
     """What DTLS sessions of a device are made by; raises ValueError for what cannot be used."""
     if isinstance(credential, Psk):
         psk = (credential.identity, credential.key)
@@ -117,6 +115,37 @@ def context(
         cid_bytes=cid_bytes,
         timeouts_ms=timeouts_ms,
     )
+
+
+def choose(
+    dtls: bool, psk: str | None, psk_file: Path | None, files: tuple[str | None, str | None, str | None]
+) -> Credentials | None:
+    """The one kind of credential the words of a command name, None for no DTLS at all.
+
+    `files` are certificate, key and CA. Raises UsageError: "credential_unusable", and
+    "credentials_unclear" for none, for more than one kind, and for certificates without a part.
+    """
+    given = [psk is not None, psk_file is not None, any(files)]
+    if not dtls and any(given):
+        raise UsageError("credentials_unclear", "credentials without DTLS", "add --dtls")
+    if not dtls:
+        return None
+    if given.count(True) != 1:
+        raise UsageError(
+            "credentials_unclear",
+            "DTLS with no credentials" if not any(given) else "credentials of more than one kind",
+            "give one of: --psk IDENTITY:HEXKEY, --psk-file FILE, --cert FILE --key FILE --ca FILE",
+        )
+    if psk is not None:
+        return parse_psk(psk)
+    if psk_file is not None:
+        return read_psk_file(psk_file)
+    certificate, key, ca = files
+    if not (certificate and key and ca):
+        raise UsageError(
+            "credentials_unclear", "certificates without a part", "give all of --cert, --key and --ca"
+        )
+    return CertificateFiles(certificate, key, ca)
 
 
 def parse_psk(text: str) -> PskPattern:

@@ -6,7 +6,6 @@
 import asyncio
 import gc
 import resource
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from random import Random
 from typing import Final
 
 from ..errors import UsageError, clean
+from .channel import Sessions
 from .device import Device
 from .options import SimOptions
-from .port import Port, Server
+from .port import Port, Resolver, Server
 from .statistics import Statistics
 
 _SPARE_FILES: Final = 64  # files a process has open beside its sockets
@@ -34,6 +34,8 @@ class Fleet:
         self.options = options
         self.statistics = Statistics()
         self._ports: list[Port] = []
+        self._resolver = Resolver()
+        self._sessions = Sessions(options.dtls)
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -42,23 +44,25 @@ class Fleet:
     async def start(self) -> None:
         """Open all sockets and let the devices register one after the other, staggered.
 
-        Raises UsageError: `sim_options_invalid`, `host_unknown`, `too_many_devices`.
+        Raises UsageError: `sim_options_invalid`, `host_unknown`, `too_many_devices`,
+        `credential_unusable`.
         """
         options = self.options
         options.check()
-        server = await _resolve(options.host, options.port)
+        server = await self._resolve()
         _allow_files(options.count + _SPARE_FILES)
         loop = asyncio.get_running_loop()
         wall_offset_s = time.time() - loop.time()
         first = loop.time()
         try:
             for index in range(options.count):
-                port = Port(server, self.statistics)
+                port = Port(server, self.statistics, self._resolver, options.rebind_every_s)
                 device = Device(
                     options,
                     index,
-                    port.transmit,
+                    port,
                     self.statistics,
+                    sessions=self._sessions,
                     # Not the seed of the readings: a second run must not repeat message ids.
                     entropy=Random(),
                     wall_offset_s=wall_offset_s,
@@ -72,6 +76,9 @@ class Fleet:
                 f"no socket for device {len(self._ports)}: {error.strerror}",
                 "start fewer devices, or raise the limit of open files (ulimit -n)",
             ) from error
+        except UsageError:
+            self.close()
+            raise
 
     async def stop(self) -> None:
         """Deregister all devices that are registered, in bounded time, and close their sockets."""
@@ -90,12 +97,24 @@ class Fleet:
             pass  # a server that is away must not keep us
         finally:
             self.close()
+            await self._resolver.close()
 
     def close(self) -> None:
         """Let all devices vanish at once."""
         for port in self._ports:
             port.close()
         self._ports.clear()
+
+    async def _resolve(self) -> Server:
+        host = self.options.host
+        try:
+            return await self._resolver.resolve(host, self.options.port)
+        except OSError as error:
+            raise UsageError(
+                "host_unknown",
+                f"no address for {clean(host)}: {error.strerror}",
+                "check the name of the server",
+            ) from error
 
 
 async def run(options: SimOptions, say: Say | None = None) -> Statistics:
@@ -123,7 +142,7 @@ async def run(options: SimOptions, say: Say | None = None) -> Statistics:
 async def _watch(fleet: Fleet, say: Say) -> None:
     loop = asyncio.get_running_loop()
     options, statistics = fleet.options, fleet.statistics
-    say(f"sim: {options.count} devices, LwM2M {options.lwm2m_version}, coap://{options.host}:{options.port}")
+    say(f"sim: {options.count} devices, LwM2M {options.lwm2m_version}, {options.uri}")
     started = loop.time()
     complete = False
     told_at, told_reports = started, 0
@@ -148,23 +167,36 @@ def status_line(options: SimOptions, statistics: Statistics, rate: float) -> str
         f"{statistics.reports} reports, {statistics.requests_served} requests served, "
         f"{statistics.retransmissions} retransmissions, {statistics.failures} failures"
         + (f" (last Register: {statistics.last_failure})" if missing else "")
+        + _dtls_status(options, statistics)
+        + _bootstrap_status(options, statistics)
+    )
+
+
+def _dtls_status(options: SimOptions, statistics: Statistics) -> str:
+    if options.credentials is None:
+        return ""
+    failed = statistics.last_handshake_failure
+    return (
+        f"; DTLS: {statistics.handshakes} handshakes, {statistics.handshakes_resumed} of them resumed, "
+        f"{statistics.handshakes_failed} failed{f' (last: {failed})' if failed else ''}, "
+        f"{statistics.records_unopened} records not opened, {statistics.sessions_ended} sessions ended"
+        + (f", {statistics.rebindings} new ports" if options.rebind_every_s else "")
+    )
+
+
+def _bootstrap_status(options: SimOptions, statistics: Statistics) -> str:
+    if not options.bootstrap:
+        return ""
+    failed = statistics.last_bootstrap_failure
+    return (
+        f"; {statistics.bootstraps} bootstraps, "
+        f"{statistics.bootstraps_failed} failed{f' (last: {failed})' if failed else ''}"
     )
 
 
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-async def _resolve(host: str, port: int) -> Server:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise UsageError(
-            "host_unknown", f"no address for {clean(host)}: {error.strerror}", "check the name of the server"
-        ) from error
-    family, _, _, _, address = found[0]
-    return Server(family, address)
 
 
 def _allow_files(count: int) -> None:

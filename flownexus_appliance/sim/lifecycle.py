@@ -65,4 +65,5 @@ AWAKE: Final = frozenset({_S.REGISTERED, _S.UPDATING})
 
 def backoff_s(failures: int, entropy: Random) -> float:
     """How long to wait after so many failures in a row before the present one: ever longer, with jitter."""
-    return min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, _MAX_DOUBLINGS)) * entropy.uniform(0.5, 1.0)
+    longest = min(LAST_RETRY_S, FIRST_RETRY_S * (1 << min(failures, _MAX_DOUBLINGS)))
+    return longest * entropy.uniform(0.5, 1.0)

@@ -1,12 +1,15 @@
 """What a fleet of simulated devices shall be like: one frozen dataclass, checked as a whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from ..errors import UsageError
 from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.paths import Path
+from .accounts import server_uri
+from .channel import LIKE_ZEPHYR, MAX_CID_BYTES, DtlsOptions
+from .credentials import Credentials
 from .wire import RFC_7252, Transmission
 
 MAX_COUNT: Final = 50_000
@@ -55,6 +58,10 @@ class SimOptions:
     one of the LwM2M version. In Queue Mode a device listens for `awake_s` after every exchange,
     then is deaf until it wakes to report, every `wake_period_s`. `stagger_s` lies between the
     starts of two devices. `seed` settles all readings. With `deregister` off the devices vanish.
+
+    With `credentials` the devices speak DTLS, as `dtls` says. Every `rebind_every_s` a device goes on
+    from a new port and tells nobody, as behind a NAT that forgot it (0: never). With `bootstrap`
+    host and port are those of a Bootstrap-Server, asked `bootstrap_hold_s` after the start.
     """
 
     host: str = "127.0.0.1"
@@ -79,6 +86,11 @@ class SimOptions:
     stop_timeout_s: float = 5.0
     status_period_s: float = 10.0
     transmission: Transmission = RFC_7252
+    credentials: Credentials | None = field(default=None, repr=False)
+    dtls: DtlsOptions = LIKE_ZEPHYR
+    rebind_every_s: float = 0.0
+    bootstrap: bool = False
+    bootstrap_hold_s: float = 0.0
 
     @property
     def preferred_format(self) -> ContentFormat:
@@ -89,6 +101,11 @@ class SimOptions:
     def name(self, index: int) -> str:
         """The Endpoint Client Name of a device, `index` from 0: `sim-0001`."""
         return f"{self.prefix}-{self.first_number + index:04d}"
+
+    @property
+    def uri(self) -> str:
+        """Where the devices go first: `coaps://127.0.0.1:5684`."""
+        return server_uri(self.host, self.port, self.credentials is not None)
 
     def check(self) -> None:
         """Raise UsageError("sim_options_invalid") naming all that cannot be."""
@@ -108,8 +125,13 @@ class SimOptions:
             wrong.append("lifetime is at least 10 s")
         if min(self.awake_s, self.wake_period_s, self.sample_period_s) <= 0:
             wrong.append("periods are above 0 s")
-        if min(self.stagger_s, self.stop_timeout_s) < 0 or self.status_period_s <= 0:
+        durations = (self.stagger_s, self.stop_timeout_s, self.rebind_every_s, self.bootstrap_hold_s)
+        if min(durations) < 0 or self.status_period_s <= 0:
             wrong.append("durations are not negative")
+        if self.dtls.cid_bytes is not None and not 0 <= self.dtls.cid_bytes <= MAX_CID_BYTES:
+            wrong.append(f"a Connection ID has 0 to {MAX_CID_BYTES} bytes")
+        if self.dtls.live < 1:
+            wrong.append("at least 1 session is live")
         if not 16 <= self.block_size <= 1024:
             wrong.append("block size is 16 to 1024 bytes")
         if self.lwm2m_version not in SUPPORTED_FORMATS:

@@ -1,7 +1,8 @@
 """The socket and the timer of one simulated device.
 
 One UDP socket a device, connected to the server, so each has a port of its own as real devices do.
-All devices share one event loop and its one thread.
+All devices share one event loop and its one thread. Where a bootstrap sends a device the fleet's
+`Resolver` finds out.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from .statistics import Statistics
 
 # More than any message of a peer that keeps to blocks of 1024 bytes.
 _DATAGRAM_BYTES: Final = 2048
+_MAX_ASKING: Final = 16
+_REBIND_AGAIN_S: Final = 0.1  # when the device had something under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,67 @@ class Server:
     address: tuple[object, ...]
 
 
+class Resolver:
+    """Finds the addresses of servers beside the loop; `find` never waits."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Server] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    async def resolve(self, host: str, port: int) -> Server:
+        """The address of a server; raises OSError."""
+        loop = asyncio.get_running_loop()
+        family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
+        found = self._known[host, port] = Server(family, address)
+        return found
+
+    def find(self, host: str, port: int) -> Server | None:
+        """What is known of a server's address; None while it is asked for, or has none."""
+        key = host, port
+        if key not in self._known and key not in self._asking and len(self._asking) < _MAX_ASKING:
+            self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key))
+        return self._known.get(key)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        tasks = tuple(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, key: tuple[str, int]) -> None:
+        try:
+            await self.resolve(*key)
+        except (OSError, UnicodeError):
+            pass  # whoever wants to go there asks again
+        finally:
+            del self._asking[key]
+
+
 class Port:
     """Joins a device to the network: call `open` once, `close` at the end."""
 
-    __slots__ = ("_device", "_fd", "_handle", "_loop", "_server", "_socket", "_statistics", "_stopped")
+    __slots__ = (
+        "_device",
+        "_handle",
+        "_loop",
+        "_rebind_due",
+        "_rebind_every_s",
+        "_resolver",
+        "_server",
+        "_socket",
+        "_statistics",
+        "_stopped",
+    )
 
-    def __init__(self, server: Server, statistics: Statistics) -> None:
+    def __init__(
+        self, server: Server, statistics: Statistics, resolver: Resolver, rebind_every_s: float = 0.0
+    ) -> None:
         self._server = server
         self._statistics = statistics
+        self._resolver = resolver
+        self._rebind_every_s = rebind_every_s or math.inf
+        self._rebind_due = math.inf
         self._device: Device | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._stopped: asyncio.Future[None] | None = None
@@ -46,19 +102,24 @@ class Port:
     def open(self, device: Device, start_at: float) -> None:
         """Open the socket and start the device at a time of the loop; raises OSError."""
         self._loop = asyncio.get_running_loop()
-        self._socket = socket.socket(self._server.family, socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.connect(self._server.address)
-            self._fd = self._socket.fileno()
-            self._loop.add_reader(self._fd, self._readable)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = self._open_socket()
         self._device = device
         device.attached(self._socket.getsockname()[0])
         device.start(start_at)
+        # By its phase: not all at once.
+        self._rebind_due = start_at + self._rebind_every_s * (1 + device.profile.phase)
         self._arm()
+
+    def connect(self, host: str, port: int) -> bool:
+        server = self._resolver.find(host, port)
+        if server is None:
+            return False
+        self._server = server
+        try:
+            self._move()
+        except OSError:
+            return False
+        return True
 
     def transmit(self, data: bytes) -> None:
         """Put a datagram on the wire; one that will not go is lost, as any other may be."""
@@ -84,8 +145,39 @@ class Port:
         self._device = None
         if self._handle is not None:
             self._handle.cancel()
-        self._loop.remove_reader(self._fd)
-        self._socket.close()
+        self._close_socket(self._socket)
+
+    def _open_socket(self) -> socket.socket:
+        opened = socket.socket(self._server.family, socket.SOCK_DGRAM)
+        try:
+            opened.setblocking(False)
+            opened.connect(self._server.address)
+            self._loop.add_reader(opened.fileno(), self._readable)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    def _close_socket(self, old: socket.socket) -> None:
+        self._loop.remove_reader(old.fileno())
+        old.close()
+
+    def _move(self) -> None:
+        """Go on from a new port; raises OSError. The old one is closed last, so it is another one."""
+        old, self._socket = self._socket, self._open_socket()
+        self._close_socket(old)
+        self.device.attached(self._socket.getsockname()[0])
+
+    def _rebind(self, now: float) -> None:
+        if self.device.busy:
+            self._rebind_due = now + _REBIND_AGAIN_S
+            return
+        self._rebind_due = now + self._rebind_every_s
+        try:
+            self._move()
+        except OSError:
+            return  # no socket to be had: the old one is as good
+        self._statistics.rebindings += 1
 
     def _readable(self) -> None:
         try:
@@ -97,7 +189,10 @@ class Port:
 
     def _timer(self) -> None:
         self._handle = None
-        self.device.handle_timer(self._loop.time())
+        now = self._loop.time()
+        if now >= self._rebind_due:
+            self._rebind(now)
+        self.device.handle_timer(now)
         self._arm()
 
     def _arm(self) -> None:
@@ -105,7 +200,7 @@ class Port:
         device = self.device
         if self._stopped is not None and device.state is State.OFF and not self._stopped.done():
             self._stopped.set_result(None)
-        deadline = device.deadline
+        deadline = min(device.deadline, self._rebind_due)
         if self._handle is not None:
             if self._handle.when() <= deadline:
                 return

@@ -134,6 +134,11 @@ class MessageLayer:
         """Whether a confirmable message is in flight or waits for its turn."""
         return self._exchange is not None or bool(self._pending)
 
+    @property
+    def in_flight(self) -> bool:
+        """Whether a confirmable message waits for its answer."""
+        return self._exchange is not None
+
     def submit(self, outgoing: Outgoing, now: float, urgent: bool = False) -> None:
         """Send a confirmable message when its turn comes; an urgent one is the next."""
         if urgent:

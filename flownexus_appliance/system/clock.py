@@ -6,6 +6,7 @@ better. What is stamped or signed by such a clock misleads for years, so whoever
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from ..lwm2m.core import Moment
@@ -17,6 +18,7 @@ PLAUSIBLE_UNTIL: Final = datetime(2076, 11, 1, tzinfo=UTC)
 # A time server may set a clock back a little, and the newest time noted is then ahead of it.
 SET_BACK: Final = timedelta(hours=1)
 
+_SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,6 +29,11 @@ def wall_ms() -> int:
 
 def now() -> Moment:
     return Moment(time.monotonic(), wall_ms())
+
+
+def synchronised() -> bool:
+    """Whether a time server has set the clock since the machine started, as systemd-timesyncd notes it."""
+    return _SYNCHRONISED.exists()
 
 
 def trustworthy(clock_ms: int, noted_ms: int = 0, *, synchronised: bool = False) -> bool:

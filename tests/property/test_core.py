@@ -1,5 +1,5 @@
 """Whatever devices do, in whatever order: the core's indexes agree, what it wants kept is all it needs
-after a restart, and every request is answered once.
+after a restart, every request is answered once, and nobody has a name that is another's.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flownexus_appliance.errors import PeerError, UsageError
+from flownexus_appliance.fleet.identity import NOTIFY, Door
+from flownexus_appliance.fleet.ports import Action, Sender
 from flownexus_appliance.lwm2m.core import Core, Device, Moment, Origin
 from flownexus_appliance.lwm2m.effects import (
     Announce,
@@ -35,6 +37,15 @@ WINDOW_S = 20.0
 
 endpoints = st.sampled_from(ENDPOINTS)
 addresses = st.sampled_from(("192.0.2.1:5683", "192.0.2.2:5683", "[2001:db8::1]:5683"))
+plain = st.builds(lambda address: Sender(address, address), addresses)
+sessions = st.builds(
+    lambda endpoint, number, address: Sender(f"dtls-{endpoint}{number}", address, endpoint),
+    endpoints,
+    st.integers(1, 2),
+    addresses,
+)
+enrolling = st.builds(lambda address: Sender("dtls-enrol", address, enrolling=True), addresses)
+senders = plain | sessions | enrolling
 lifetimes = st.sampled_from((1, 30, 300))
 paths = st.sampled_from(
     ((Path.of(3, 0, 9),), (Path.of(3303, 0, 5700),), (Path.of(3, 0, 7), Path.of(3, 0, 9)))
@@ -82,6 +93,22 @@ class ModelStore:
                     del self.observations[token]
 
 
+class ModelNames:
+    """Who has a credential."""
+
+    def __init__(self) -> None:
+        self.guarded: set[str] = set()
+
+    def has_any(self, endpoint: str) -> bool:
+        return endpoint in self.guarded
+
+    def may_enrol(self, endpoint: str) -> bool:
+        return False
+
+    def endpoints(self) -> int:
+        return len(self.guarded)
+
+
 class Devices(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +120,9 @@ class Devices(RuleBasedStateMachine):
         self.ended: set[str] = set()
         self.presence = dict.fromkeys(ENDPOINTS, Presence.OFFLINE)
         self.heard_ms: dict[str, int] = {}
-        self.speaker: dict[str, str] = {}  # who spoke last from an address
+        self.speaker: dict[str, str] = {}  # who spoke last by a session or from an address
+        self.names = ModelNames()
+        self.door = Door(self.core, self.names)
 
     @property
     def moment(self) -> Moment:
@@ -101,6 +130,19 @@ class Devices(RuleBasedStateMachine):
 
     def at(self, now: float) -> Moment:
         return Moment(now, 1_700_000_000_000 + round(now * 1000))
+
+    def may(self, deed: str, sender: Sender, endpoint: str) -> bool:
+        """Ask the door, and hold it to the rules."""
+        allowed = True
+        try:
+            self.door.check(deed, sender, endpoint)
+        except PeerError:
+            allowed = False
+        if sender.secure:
+            assert allowed == (sender.endpoint == endpoint)
+            return allowed and endpoint in self.names.guarded  # else its session has ended
+        assert allowed == (endpoint not in self.names.guarded)
+        return allowed
 
     def live(self) -> list[Registration]:
         return list(self.store.registrations.values())
@@ -117,7 +159,7 @@ class Devices(RuleBasedStateMachine):
         for effect in effects:
             match effect:
                 case Announce(change, registration):
-                    gone = change in (Change.DEREGISTERED, Change.EXPIRED)
+                    gone = change in (Change.DEREGISTERED, Change.EXPIRED, Change.REVOKED)
                     kept = self.store.registrations.get(registration.endpoint)
                     assert kept == (None if gone else registration)
                 case PresenceChanged(endpoint, presence):
@@ -128,22 +170,24 @@ class Devices(RuleBasedStateMachine):
 
     def moved(self, before: Registration | None, after: Registration | None) -> None:
         """The address book as it should be."""
-        if before is not None and self.speaker.get(before.address) == before.endpoint:
-            del self.speaker[before.address]
+        if before is not None and self.speaker.get(before.peer) == before.endpoint:
+            del self.speaker[before.peer]
         if after is not None:
-            self.speaker[after.address] = after.endpoint
+            self.speaker[after.peer] = after.endpoint
 
     # Registration
 
-    @initialize(request=requests, address=addresses)
-    def first(self, request: RegisterRequest, address: str) -> None:
-        self.register(request, address)
+    @initialize(request=requests, sender=plain)
+    def first(self, request: RegisterRequest, sender: Sender) -> None:
+        self.register(request, sender)
 
-    @rule(request=requests, address=addresses)
-    def register(self, request: RegisterRequest, address: str) -> None:
+    @rule(request=requests, sender=senders)
+    def register(self, request: RegisterRequest, sender: Sender) -> None:
+        if not self.may(Action.REGISTER, sender, request.endpoint):
+            return
         number = self.number()
         before = self.store.registrations.get(request.endpoint)
-        origin = Origin(address, number, b"token")
+        origin = Origin(sender.address, number, b"token", sender.session)
         effects = self.core.register(request, origin, self.moment, number.to_bytes(6))
         self.take(effects, replies=1)
         after = self.store.registrations[request.endpoint]
@@ -164,7 +208,7 @@ class Devices(RuleBasedStateMachine):
         request = RegisterRequest(
             before.endpoint, before.lwm2m_version, before.lifetime_s, "U", before.queue_mode, listed
         )
-        origin = Origin(before.address, before.message_id, before.token)
+        origin = Origin(before.address, before.message_id, before.token, before.session)
         effects = self.core.register(request, origin, self.moment, self.number().to_bytes(6))
         self.take(effects, replies=1)
         after = self.store.registrations[before.endpoint]
@@ -172,23 +216,28 @@ class Devices(RuleBasedStateMachine):
         self.moved(before, after)
 
     @precondition(lambda self: self.store.registrations)
-    @rule(data=st.data(), request=updates, address=addresses)
-    def update(self, data: st.DataObject, request: UpdateRequest, address: str) -> None:
+    @rule(data=st.data(), request=updates, sender=senders)
+    def update(self, data: st.DataObject, request: UpdateRequest, sender: Sender) -> None:
         before = data.draw(st.sampled_from(self.live()))
+        if not self.may(Action.UPDATE, sender, before.endpoint):
+            return
         observed = self.observed(before.endpoint)
-        effects = self.core.update(before.id, request, address, self.moment)
+        effects = self.core.update(before.id, request, sender.address, self.moment, sender.session)
         self.take(effects, replies=1)
         after = self.store.registrations[before.endpoint]
-        assert (after.id, after.address, after.registered_ms) == (before.id, address, before.registered_ms)
+        assert (after.id, after.registered_ms) == (before.id, before.registered_ms)
+        assert (after.address, after.peer) == (sender.address, sender.peer)
         assert (Onboard(before.endpoint) in effects) == (after.objects != before.objects)
         assert self.observed(before.endpoint) == observed
         assert self.presence[before.endpoint] is Presence.ONLINE
         self.moved(before, after)
 
     @precondition(lambda self: self.store.registrations)
-    @rule(data=st.data())
-    def deregister(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), sender=senders)
+    def deregister(self, data: st.DataObject, sender: Sender) -> None:
         before = data.draw(st.sampled_from(self.live()))
+        if not self.may(Action.DEREGISTER, sender, before.endpoint):
+            return
         self.take(self.core.deregister(before.id, self.moment), replies=1)
         self.ended.add(before.id)
         self.moved(before, None)
@@ -201,6 +250,33 @@ class Devices(RuleBasedStateMachine):
             self.core.update(ended, UpdateRequest(), "192.0.2.9:5683", self.moment)
         with pytest.raises(PeerError, match="registration_unknown"):
             self.core.deregister(ended, self.moment)
+
+    # Credentials
+
+    @rule(endpoint=endpoints)
+    def give_a_credential(self, endpoint: str) -> None:
+        if endpoint not in self.names.guarded:
+            self.names.guarded.add(endpoint)
+            self.core.know(endpoint)
+            self.revoke(endpoint)
+
+    @precondition(lambda self: self.names.guarded)
+    @rule(data=st.data())
+    def take_it_away(self, data: st.DataObject) -> None:
+        endpoint = data.draw(st.sampled_from(sorted(self.names.guarded)))
+        self.names.guarded.remove(endpoint)
+        self.revoke(endpoint)
+        self.core.forget(endpoint)
+        assert (self.core.device(endpoint) is not None) == bool(self.heard_ms.get(endpoint))
+
+    def revoke(self, endpoint: str) -> None:
+        before = self.store.registrations.get(endpoint)
+        self.take(self.core.revoke(endpoint))
+        assert endpoint not in self.store.registrations
+        if before is not None:
+            self.ended.add(before.id)
+            self.moved(before, None)
+        assert self.core.revoke(endpoint) == ()
 
     # Time and presence
 
@@ -259,18 +335,43 @@ class Devices(RuleBasedStateMachine):
         assert self.core.observation_answered(token, accepted=False) == ()
 
     @precondition(lambda self: self.store.observations)
-    @rule(data=st.data(), number=st.integers(0, 2**24 - 1))
-    def notify(self, data: st.DataObject, number: int) -> None:
+    @rule(data=st.data(), number=st.integers(0, 2**24 - 1), sender=senders)
+    def notify(self, data: st.DataObject, number: int, sender: Sender) -> None:
         token = data.draw(st.sampled_from(sorted(self.store.observations)))
         found = self.core.observed_by(token)
         assert found is not None
         device, live = found
+        if not self.may(NOTIFY, sender, device.endpoint):
+            return
+        if sender.secure:
+            self.follow(device, sender)
         freshness = self.core.notified(live, number, self.now)
         assert live.state is ObservationState.ACTIVE
         if freshness is Freshness.NEW:
             live.order.accept(number, self.now)
             assert self.core.notified(live, number, self.now) is Freshness.REPEATED
         self.take(self.core.heard(device, self.moment))
+
+    @precondition(lambda self: self.names.guarded)
+    @rule(sender=sessions)
+    def send(self, sender: Sender) -> None:
+        assert sender.endpoint is not None
+        device = self.core.device(sender.endpoint)
+        if device is not None and self.may(Action.SEND, sender, sender.endpoint):
+            self.follow(device, sender)
+            self.take(self.core.heard(device, self.moment))
+
+    def follow(self, device: Device, sender: Sender) -> None:
+        """A message by a session of the device's own, maybe a new one."""
+        before, observed = device.registration, self.observed(device.endpoint)
+        self.take(self.core.follow(device, sender.address, sender.session))
+        after = device.registration
+        assert (before is None) == (after is None)
+        if before is not None and after is not None:
+            assert (after.id, after.expires_at, after.peer) == (before.id, before.expires_at, sender.peer)
+            assert self.observed(device.endpoint) == observed
+            self.moved(before, after)
+        assert self.core.follow(device, sender.address, sender.session) == ()
 
     # Restart
 
@@ -279,10 +380,11 @@ class Devices(RuleBasedStateMachine):
         before = self.core
         heard_ms = {device.endpoint: device.heard_ms for device in before}
         self.core, self.started = Core(WINDOW_S), self.now
+        self.door = Door(self.core, self.names)
         self.core.restore(self.live(), self.store.observations.values(), heard_ms)
         assert {device.endpoint for device in self.core} == {device.endpoint for device in before}
         # Who was displaced by another at its address is found there again, if that one has left.
-        speaker = {registration.address: registration.endpoint for registration in self.live()}
+        speaker = {registration.peer: registration.endpoint for registration in self.live()}
         assert self.speaker.items() <= speaker.items()
         self.speaker = speaker
         for device in self.core:
@@ -320,8 +422,8 @@ class Devices(RuleBasedStateMachine):
     def indexes_agree_with_the_devices(self) -> None:
         core = self.core
         assert core._by_id == {r.id: d for d, r in self.registered()}
-        assert {address: d.endpoint for address, d in core._by_peer.items()} == self.speaker
-        assert all(d.registration and d.registration.address == a for a, d in core._by_peer.items())
+        assert {peer: d.endpoint for peer, d in core._by_peer.items()} == self.speaker
+        assert all(d.registration and d.registration.peer == p for p, d in core._by_peer.items())
         by_token = {
             live.observation.token: (device, live)
             for device in core
@@ -331,6 +433,13 @@ class Devices(RuleBasedStateMachine):
         assert core._by_token == by_token
         assert not self.ended & set(core._by_id)
         assert len(core) == len(list(core))
+
+    @invariant()
+    def nobody_has_a_name_that_is_anothers(self) -> None:
+        for device, registration in self.registered():
+            assert bool(registration.session) == (device.endpoint in self.names.guarded)
+            assert not registration.session or registration.session[5:-1] == device.endpoint
+        assert self.names.guarded <= {device.endpoint for device in self.core}
 
     @invariant()
     def presence_is_what_was_told(self) -> None:

@@ -19,6 +19,9 @@ COUNTER_BYTES: Final = 24
 MAX_IDENTITY_BYTES: Final = 128
 MAX_PSK_BYTES: Final = 48  # of Debian's build of mbedTLS
 MAX_MESSAGE_BYTES: Final = 2048
+# AES-128 with CCM-8, CCM, GCM and CBC-SHA256, in the order a server prefers them.
+ECDSA_SUITES: Final = (0xC0AE, 0xC0AC, 0xC02B, 0xC023)
+PSK_SUITES: Final = (0xC0A8, 0xC0A4, 0x00A8, 0x00AE)
 _MAX_FROZEN: Final = 1024
 _FLIGHT: Final = 16384
 _RECORD_OVERHEAD: Final = 128  # header, CID, explicit nonce, padding, authentication
@@ -88,7 +91,8 @@ class Context:
 
     A server has a `ring`, and a `chain` with `roots` where it does certificates too; a client has a
     `psk` (identity, key), or a chain and roots. `check_dates` off takes certificates whose time has
-    passed or not come: the clock is not to be trusted. A peer is given Connection IDs of `cid_bytes`;
+    passed or not come: the clock is not to be trusted. `suites` by their IANA numbers; a client offers
+    by itself those that fit its credential. A peer is given Connection IDs of `cid_bytes`;
     `timeouts_ms` are the first and the longest wait before a flight is sent again. Raises ValueError.
     """
 
@@ -123,6 +127,8 @@ class Context:
         if roots:
             trusted = _framed(roots)
             _check(lib.dtls_config_roots(self._config, trusted, len(trusted), check_dates), "roots")
+        if client and not suites:
+            suites = PSK_SUITES if chain is None else ECDSA_SUITES
         if suites:
             _check(lib.dtls_config_suites(self._config, list(suites), len(suites)), "suites")
 
@@ -274,7 +280,8 @@ def failure(number: int) -> DtlsError:
     text = ffi.new("char[]", 160)
     lib.dtls_describe(number, text, 160)
     code, hint = _FAILURES.get(number, ("dtls_failed", "see docs/certificates.md"))
-    return DtlsError(code, ffi.string(text).decode("ascii", "replace"), hint, number)
+    words = _CERTIFICATES.get(number) or ffi.string(text).decode("ascii", "replace")
+    return DtlsError(code, words, hint, number)
 
 
 def frozen_id(frozen: bytes) -> bytes:
@@ -304,19 +311,31 @@ def library_version() -> str:
 UNKNOWN_IDENTITY: Final = -0x6C80
 INVALID_MAC: Final = -0x7180
 VERIFY_FAILED: Final = -0x2700
+UNKNOWN_CA, NOT_LISTED, NOT_VALID_NOW = (VERIFY_FAILED - reason for reason in (1, 2, 3))
+NO_CERTIFICATE: Final = -0x7480
 NO_SUITE: Final = -0x6E00  # MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE
 TIMEOUT: Final = -0x6800
 FATAL_ALERT: Final = -0x7780
 _FAILURES: Final = {
     UNKNOWN_IDENTITY: ("psk_unknown", "no device has this PSK identity: compare it with its credentials"),
     INVALID_MAC: ("psk_wrong", "the key is not the one of this identity: give the device the right one"),
-    VERIFY_FAILED: ("certificate_refused", "expired, revoked or of another CA: issue a new one"),
+    VERIFY_FAILED: ("certificate_refused", "not one that the box makes for a device: issue a new one"),
+    UNKNOWN_CA: ("certificate_foreign", "issue one by this box, or see whether its root has ended"),
+    NOT_LISTED: ("certificate_revoked", "issue a new one, if the device is to come in"),
+    NOT_VALID_NOW: ("certificate_expired", "issue a new one; compare the clock of the box"),
+    NO_CERTIFICATE: ("certificate_missing", "give the device a certificate, or a key and a PSK cipher suite"),
     NO_SUITE: ("handshake_refused", "nothing both sides can do: compare cipher suites and credentials"),
     TIMEOUT: ("handshake_timeout", "the device fell silent: look at its power and network"),
     FATAL_ALERT: (
         "handshake_refused",
         "the device gave up: compare its key, or the CA it trusts",
     ),
+}
+# Words for what the library has one error for.
+_CERTIFICATES: Final = {
+    UNKNOWN_CA: "the certificate is by no CA of this box",
+    NOT_LISTED: "the certificate was removed, or never given to a device",
+    NOT_VALID_NOW: "the certificate has expired, or its time has not come",
 }
 
 

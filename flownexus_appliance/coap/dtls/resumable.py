@@ -26,7 +26,7 @@ class Resumable:
     def __init__(self) -> None:
         self._by_tls_id: dict[bytes, Resumption] = {}
         self._tls_ids: dict[bytes, bytes] = {}
-        self._of_proof: dict[Proof, dict[bytes, None]] = {}  # session ids, oldest first
+        self._of_proof: dict[Proof, tuple[bytes, ...]] = {}  # session ids, oldest first
 
     def __len__(self) -> int:
         return len(self._by_tls_id)
@@ -49,10 +49,9 @@ class Resumable:
             gone.append(before.session_id)
         self._by_tls_id[tls_id] = Resumption(peer.id, peer.frozen, peer.proof)
         self._tls_ids[peer.id] = tls_id
-        own = self._of_proof.setdefault(peer.proof, {})
-        own[peer.id] = None
-        while len(own) > MAX_A_PROOF:
-            oldest = next(iter(own))
+        own = (*self._of_proof.get(peer.proof, ()), peer.id)
+        self._of_proof[peer.proof] = own
+        for oldest in own[:-MAX_A_PROOF]:
             self.drop(oldest)
             gone.append(oldest)
         return tuple(gone)
@@ -62,14 +61,15 @@ class Resumable:
         if tls_id is None:
             return
         proof = self._by_tls_id.pop(tls_id).proof
-        own = self._of_proof[proof]
-        del own[session_id]
-        if not own:
+        left = tuple(other for other in self._of_proof[proof] if other != session_id)
+        if left:
+            self._of_proof[proof] = left
+        else:
             del self._of_proof[proof]
 
     def drop_proof(self, proof: Proof) -> tuple[bytes, ...]:
         """Drop all that a proof has made; their ids."""
-        gone = tuple(self._of_proof.get(proof, ()))
+        gone = self._of_proof.get(proof, ())
         for session_id in gone:
             self.drop(session_id)
         return gone

@@ -23,10 +23,12 @@ MAX_A_PROOF: Final = 4
 class Sessions:
     """All sessions; `context` is the engine's configuration of those that wake."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_live: int = MAX_LIVE) -> None:
+        self._max_live = max_live
         self._by_id: dict[bytes, DtlsPeer] = {}
         self._by_address: dict[SocketAddress, DtlsPeer] = {}
-        self._by_proof: dict[Proof, dict[bytes, DtlsPeer]] = {}
+        # Tuples: nearly all have one, and a dictionary of one is four times as large.
+        self._by_proof: dict[Proof, tuple[DtlsPeer, ...]] = {}
         self._live: OrderedDict[bytes, DtlsPeer] = OrderedDict()
         self._spare: list[Session] = []
         self._context: Context | None = None
@@ -49,7 +51,7 @@ class Sessions:
         return self._by_address.get(sockaddr)
 
     def of(self, proof: Proof) -> tuple[DtlsPeer, ...]:
-        return tuple(self._by_proof.get(proof, {}).values())
+        return self._by_proof.get(proof, ())
 
     def use(self, context: Context) -> None:
         """Wake sessions by another configuration from now on; those awake keep theirs."""
@@ -59,7 +61,7 @@ class Sessions:
     def add(self, peer: DtlsPeer) -> None:
         """Take in a session, at the address it has a way to."""
         self._by_id[peer.id] = peer
-        self._by_proof.setdefault(peer.proof, {})[peer.id] = peer
+        self._by_proof[peer.proof] = (*self.of(peer.proof), peer)
         if peer.way is not None:
             self._by_address[peer.way.sockaddr] = peer
         if peer.live is not None:
@@ -89,9 +91,10 @@ class Sessions:
         self._by_id.pop(peer.id, None)
         if peer.way is not None and self._by_address.get(peer.way.sockaddr) is peer:
             del self._by_address[peer.way.sockaddr]
-        own = self._by_proof.get(peer.proof, {})
-        own.pop(peer.id, None)
-        if not own:
+        left = tuple(other for other in self.of(peer.proof) if other is not peer)
+        if left:
+            self._by_proof[peer.proof] = left
+        else:
             self._by_proof.pop(peer.proof, None)
 
     def wake(self, peer: DtlsPeer) -> Session:
@@ -126,5 +129,5 @@ class Sessions:
 
     def _note_live(self, peer: DtlsPeer) -> None:
         self._live[peer.id] = peer
-        if len(self._live) > MAX_LIVE:
+        if len(self._live) > self._max_live:
             self.park(next(iter(self._live.values())))

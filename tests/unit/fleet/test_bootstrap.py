@@ -222,8 +222,8 @@ async def test_what_a_device_does_not_know_is_left_out(house: House) -> None:
 # Certificates
 
 
-async def certified(house: House, **options: int) -> Authority:
-    authority = Authority(**options)
+async def certified(house: House) -> Authority:
+    authority = Authority()
     house.fleet.bootstrap.attach(authority)
     await house.fleet.bootstrap.put_config("", BootstrapConfig(security=Security.CERTIFICATE))
     return authority

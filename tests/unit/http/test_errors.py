@@ -17,8 +17,10 @@ PACKAGE = Path(flownexus_appliance.__file__).parent
 # Whose errors can come out of a request: fleet/ is asked by it, lwm2m/, db/ and pki/ below.
 REACHABLE = ("http", "fleet", "db", "lwm2m", "pki")
 # Raised at start only, when there is no server to answer.
-AT_START = frozenset({"database_foreign", "database_newer", "database_unreadable", "static_missing",
-                      "certificate_unusable", "address_unusable", "control_in_use", "control_unusable"})  # fmt: skip
+AT_START = frozenset(
+    "database_foreign database_newer database_unreadable static_missing certificate_unusable"
+    " address_unusable control_in_use control_unusable".split()
+)
 
 
 def raised(kinds: frozenset[str]) -> Iterator[tuple[str, str]]:

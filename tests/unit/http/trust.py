@@ -4,12 +4,14 @@ Shared by tests/unit/http and tests/browser. Credentials are decided in memory a
 where the web side reads them; the authority is the real one, on a folder of the test's own.
 """
 
+import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path as FilePath
 
 from flownexus_appliance.db.credentials import (
@@ -151,7 +153,7 @@ class FakeCredentials:
         self.known[self.known.index(found)] = used
 
     def _keep(self, credential: Credential) -> None:
-        batch = Batch()
+        batch = Batch(asyncio.get_running_loop().create_future())
         put_credential(batch, credential)
         with closing(sqlite3.connect(self.database)) as connection, connection:
             for sql, parameters in batch.statements:
@@ -162,19 +164,22 @@ class FakeCredentials:
         return bytes([0xA0 + self.made]) * 16
 
 
-@dataclass(slots=True)
 class FakeCertificates:
-    """The real authority at the tests' moment; `doubtful` says what is wrong with the clock."""
+    """The real authority at the tests' moment, made at its first use; `doubtful`: what is wrong with the
+    clock."""
 
-    authority: Authority
-    doubtful: str = ""
-    now: datetime = field(default=datetime.fromtimestamp(NOW_MS / 1000, UTC))
-    names: ServerNames = field(default=ServerNames.of("box"))
+    def __init__(self, folder: FilePath) -> None:
+        self.doubtful = ""
+        self.now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+        self.names = ServerNames.of("box")
+        self._folder = folder
 
-    def start(self) -> "FakeCertificates":
-        self.authority.load()
-        self.authority.ensure(self.names, self.now)
-        return self
+    @cached_property
+    def authority(self) -> Authority:
+        authority = Authority(self._folder)
+        authority.load()
+        authority.ensure(self.names, self.now)
+        return authority
 
     def doubt(self) -> str:
         return self.doubtful
@@ -241,6 +246,6 @@ def make_sources(
     reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, folder: FilePath
 ) -> Sources:
     """The whole house around a reader of `folder`/flownexus.db; the authority's files go below it too."""
-    certificates = FakeCertificates(Authority(folder / "pki")).start()
     credentials = FakeCredentials(folder / "flownexus.db")
+    certificates = FakeCertificates(folder / "pki")
     return Sources(reader, fleet, credentials, certificates, FakeBootstrap(), bus, models)

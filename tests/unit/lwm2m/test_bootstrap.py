@@ -163,6 +163,18 @@ def test_a_resource_no_format_fits_does_not_change_the_format() -> None:
     assert device.steps[-2:] == ["write /3/0/15 112", "finish /"]
 
 
+def test_every_resource_may_have_every_format() -> None:
+    wanted = {Path((0, 1)): 110, Path((1, 0)): 11542}
+    device = Device(
+        lambda ask: "4.15" if ask.content_format != wanted.get(ask.path, ask.content_format) else None
+    )
+    assert device.play(session(discovers=False)) is BootstrapState.FINISHED
+    assert device.steps[2:-1] == [
+        *(f"write /0/1 {number}" for number in (11542, 112, 110)),
+        *(f"write /1/0 {number}" for number in (110, 11544, 11543, 11542)),
+    ]
+
+
 def test_large_keys_go_as_they_are_or_else_in_a_format() -> None:
     device = Device()
     assert device.play(session(112), LARGE) is BootstrapState.FINISHED

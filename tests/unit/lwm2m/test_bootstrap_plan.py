@@ -137,6 +137,23 @@ def test_a_security_instance_that_is_large_goes_key_by_key() -> None:
     assert set(values(steps[2:3])) == {"/0/1/0", "/0/1/1", "/0/1/2", "/0/1/10"}
 
 
+def test_what_just_fits_goes_at_once() -> None:
+    """In every format, for it may turn out that the device reads only the longest."""
+
+    def largest(size: int) -> tuple[int, bool]:
+        material = CertificateMaterial(b"C" * size, b"K" * 100, b"R" * 200)
+        steps = planned(material=material)
+        whole = not any(step.opaque for step in steps)
+        records = [record for step in steps for record in step.records if record.path[:2] == (0, 1)]
+        core = [record for record in records if record.path[2] != 15]
+        return max(len(codecs.encode(form, core, base=Path((0, 1)))) for form in WRITE_FORMATS), whole
+
+    sizes = [largest(size) for size in range(200, 500)]
+    assert max(length for length, whole in sizes if whole) <= MAX_INSTANCE_BYTES
+    assert min(length for length, whole in sizes if not whole) > MAX_INSTANCE_BYTES
+    assert MAX_INSTANCE_BYTES == 1000
+
+
 @pytest.mark.parametrize("content_format", WRITE_FORMATS)
 @pytest.mark.parametrize("material", [PSK, SMALL, LARGE])
 def test_no_instance_is_larger_than_zephyr_takes(material: Material, content_format: ContentFormat) -> None:

@@ -23,9 +23,9 @@ def test_the_table_has_every_pair_that_may_happen() -> None:
     assert set(REGISTRATION_TRANSITIONS) == may_happen
 
 
-def test_only_deregister_and_expiry_end_a_registration() -> None:
+def test_what_ends_a_registration() -> None:
     ending = {event for (_, event), after in REGISTRATION_TRANSITIONS.items() if after is UNREGISTERED}
-    assert ending == {RegistrationEvent.DEREGISTER, RegistrationEvent.EXPIRE}
+    assert ending == {RegistrationEvent.DEREGISTER, RegistrationEvent.EXPIRE, RegistrationEvent.REVOKE}
 
 
 def test_the_grace_covers_an_exchange_lifetime() -> None:

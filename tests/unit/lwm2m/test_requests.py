@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from flownexus_appliance.errors import PeerError
+from flownexus_appliance.errors import ApplianceError, PeerError, UsageError
 from flownexus_appliance.lwm2m.registration import DEFAULT_LIFETIME_S, RegisteredObject
 from flownexus_appliance.lwm2m.requests import (
     MAX_LIFETIME_S,
     UpdateRequest,
+    check_endpoint,
+    named_endpoint,
     parse_register,
     parse_update,
     read_object_list,
@@ -176,3 +178,32 @@ def test_a_version_that_is_none_is_passed_over() -> None:
 def test_formats_are_the_numbers_among_what_ct_says() -> None:
     assert read_object_list(b'</>;ct="112 x 110 999999 -1",</3/0>').content_formats == (112, 110)
     assert read_object_list(b"</>;ct,</3/0>").content_formats == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "proven", "endpoint"),
+    [
+        (["lwm2m=1.1", "ep=a"], None, "a"),
+        (["lwm2m=1.1", "ep=a"], "b", "a"),  # what is asked for; who may is another question
+        (["lwm2m=1.1"], "b", "b"),
+        (["lwm2m=1.1", "ep="], "b", "b"),
+    ],
+)
+def test_a_name_that_is_left_out_is_the_sessions(query: list[str], proven: str | None, endpoint: str) -> None:
+    assert parse_register(query, OBJECTS, proven).endpoint == endpoint
+    assert named_endpoint(query, proven) == endpoint
+
+
+def test_a_request_without_any_name() -> None:
+    with pytest.raises(PeerError, match="endpoint_missing"):
+        parse_register(["lwm2m=1.1"], OBJECTS)
+    with pytest.raises(PeerError, match="endpoint_missing"):
+        named_endpoint([])
+
+
+@pytest.mark.parametrize("error", [PeerError, UsageError])
+def test_a_name_is_checked_for_devices_and_for_operators(error: type[ApplianceError]) -> None:
+    assert check_endpoint("x" * 255, error) == "x" * 255
+    for name, code in ((None, "missing"), ("", "missing"), ("x" * 256, "invalid"), (" a", "invalid")):
+        with pytest.raises(error, match=f"endpoint_{code}"):
+            check_endpoint(name, error)

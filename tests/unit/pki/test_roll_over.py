@@ -65,13 +65,13 @@ def test_the_cross_certificate_is_what_carries_the_old_ones(authority: Authority
 
 def test_the_cross_certificate_is_the_new_roots_signed_by_the_old_one(authority: Authority) -> None:
     old = parse(authority.newest_root)
-    authority.roll_over(NOW)
+    authority.roll_over(NOW + DAY)
     cross, new = parse(authority.dtls_chain().certificates[1]), parse(authority.newest_root)
     cross.verify_directly_issued_by(old)
     assert (cross.subject, cross.public_key()) == (new.subject, new.public_key())
     assert cross.issuer == old.subject != new.subject
     assert cross.serial_number != new.serial_number
-    assert cross.not_valid_after_utc == old.not_valid_after_utc
+    assert cross.not_valid_after_utc == old.not_valid_after_utc < new.not_valid_after_utc
     identifier = cross.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert identifier == x509.AuthorityKeyIdentifier.from_issuer_public_key(old.public_key())  # type: ignore[arg-type]
     constraints = cross.extensions.get_extension_for_class(x509.BasicConstraints).value

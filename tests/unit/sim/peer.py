@@ -6,6 +6,7 @@ from flownexus_appliance.lwm2m.codecs import decode, encode, encode_paths
 from flownexus_appliance.lwm2m.content_formats import ContentFormat
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import Record, Value
+from flownexus_appliance.sim.channel import Sessions
 from flownexus_appliance.sim.device import Device
 from flownexus_appliance.sim.lifecycle import State
 from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
@@ -24,7 +25,9 @@ class Peer:
     is kept in `heard`, its replies to requests excepted: those `request` returns.
     """
 
-    def __init__(self, options: SimOptions | None = None, index: int = 0) -> None:
+    def __init__(
+        self, options: SimOptions | None = None, index: int = 0, sessions: Sessions | None = None
+    ) -> None:
         self.options = options or SimOptions()
         self.statistics = Statistics()
         self.now = 1000.0
@@ -33,8 +36,22 @@ class Peer:
         self._unanswered: list[Message] = []
         self._message_id = 0
         self.device = Device(
-            self.options, index, self._hear, self.statistics, entropy=Random(7), wall_offset_s=WALL_OFFSET_S
+            self.options,
+            index,
+            self,
+            self.statistics,
+            sessions=sessions or Sessions(self.options.dtls),
+            entropy=Random(7),
+            wall_offset_s=WALL_OFFSET_S,
         )
+
+    # The network between them
+
+    def connect(self, host: str, port: int) -> bool:
+        raise AssertionError("nobody sends the device anywhere else")
+
+    def transmit(self, data: bytes) -> None:
+        self._hear(data)
 
     def _hear(self, data: bytes) -> None:
         message = decode_message(data)

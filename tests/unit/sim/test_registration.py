@@ -6,10 +6,9 @@ import pytest
 
 from flownexus_appliance.lwm2m.requests import parse_register
 from flownexus_appliance.sim.device import BOOT_S
-from flownexus_appliance.sim.lifecycle import TRANSITIONS, State, Step
+from flownexus_appliance.sim.lifecycle import LAST_RETRY_S, TRANSITIONS, State, Step
 from flownexus_appliance.sim.messages import Block, Code, Message, Type
 from flownexus_appliance.sim.options import SimOptions
-from flownexus_appliance.sim.lifecycle import LAST_RETRY_S
 
 from .peer import LOCATION, Peer, booted
 

@@ -330,10 +330,25 @@ static int on_verify(void *context, mbedtls_x509_crt *certificate, int depth, ui
         session->proof_length = 32;
         if (mbedtls_sha256(certificate->raw.p, certificate->raw.len, session->proof, 0) != 0 ||
             ring_secret(session->config->ring, KIND_CERTIFICATE, session->proof, 32, ignored) < 0) {
-            *flags |= MBEDTLS_X509_BADCERT_REVOKED;
+            /* Of a stranger's certificate nobody knows whether it was revoked: its alert is unknown_ca. */
+            *flags |= *flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED ? 0 : MBEDTLS_X509_BADCERT_REVOKED;
         }
     }
     return 0;
+}
+
+/* What was wrong with the peer's certificate, in the bits of an error that are free for it. */
+static int certificate_error(mbedtls_ssl_context *ssl) {
+    uint32_t flags = mbedtls_ssl_get_verify_result(ssl);
+    int reason = 0;
+    if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) {
+        reason = 1;
+    } else if (flags & MBEDTLS_X509_BADCERT_REVOKED) {
+        reason = 2;
+    } else if (flags & (MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE)) {
+        reason = 3;
+    }
+    return MBEDTLS_ERR_X509_CERT_VERIFY_FAILED - reason;
 }
 
 static void on_keys(void *context, mbedtls_ssl_key_export_type type, const unsigned char *secret,
@@ -671,6 +686,14 @@ int dtls_advance(dtls_session *session, const uint8_t *datagram, size_t length) 
     }
     if (error == MBEDTLS_ERR_SSL_WANT_READ || error == MBEDTLS_ERR_SSL_WANT_WRITE) {
         return 0;
+    }
+    if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
+        return certificate_error(ssl);
+    }
+    if (error == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
+        /* RFC 5246 7.4.6. The library says nothing, and the client would wait for its own time-out. */
+        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
     }
     return error;
 }

@@ -67,7 +67,8 @@ size_t dtls_hello_id(const uint8_t *datagram, size_t length, uint8_t *out);
  * HelloVerifyRequest is to be sent, the session is as new. Negative: nothing of worth. */
 int dtls_hello(dtls_session *session, const uint8_t *datagram, size_t length,
                const uint8_t *address, size_t address_length);
-/* Goes on with a handshake. 1: it is complete. 0: more is needed. Negative: it failed. */
+/* Goes on with a handshake. 1: it is complete. 0: more is needed. Negative: it failed; a certificate that was
+ * refused is the library's -0x2700, less 1 by an unknown CA, less 2 not in the ring, less 3 not valid now. */
 int dtls_advance(dtls_session *session, const uint8_t *datagram, size_t length);
 void dtls_work(dtls_job *jobs, size_t count);
 /* Milliseconds until dtls_advance wants to be called without a datagram; -1: never. */

@@ -1,0 +1,101 @@
+"""What DTLS costs: readings over it against plain CoAP, handshakes against the bare engine, memory.
+
+Processor time of the server counts for handshakes, because client and server share this machine and
+a handshake costs both about the same; the peers run the same handshakes by the same client.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from .credentials import Control, store
+from .ingest import DEVICES, check, load, rate_of
+from .processes import Started, daemon, free_port, running
+from .results import Figure
+
+ROUNDS: Final = 3
+WINDOW: Final = 16
+HANDSHAKES: Final = {"psk": 3000, "ecdsa": 400}
+
+
+def dtls(work: Path) -> list[Figure]:
+    """`dtls_ingest_vs_nosec`, `psk_` and `ecdsa_handshakes_vs_engine`, bytes of sessions."""
+    return [_ingest(work), *_handshakes(work / "handshakes"), *_sessions()]
+
+
+def _ingest(work: Path) -> Figure:
+    """The load of `ingest`, in turns over plain CoAP and over DTLS with Connection ID."""
+    plain: list[float] = []
+    secure: list[float] = []
+    for number in range(ROUNDS):
+        with daemon(work / f"plain-{number}") as (_, ports):
+            plain.append(rate_of(load(ports.coap)))
+        state = work / f"dtls-{number}"
+        with daemon(state) as (_, ports):
+            _add_keys(state)
+            result = load(ports.coaps, "dtls")
+            secure.append(rate_of(result))
+        check(state / "flownexus.db", result["values"])
+        print(f"  round {number + 1}: plain {plain[-1]:.0f}/s, DTLS {secure[-1]:.0f}/s", flush=True)
+    rate, against = statistics.median(secure), statistics.median(plain)
+    return Figure("dtls_ingest_vs_nosec", rate, "values/s", against, rate / against)
+
+
+def _add_keys(state: Path) -> None:
+    control = Control(state)
+    for number in range(DEVICES):
+        control.add_psk(number)
+    control.close()
+
+
+def _handshakes(state: Path) -> list[Figure]:
+    ours: dict[str, list[float]] = {kind: [] for kind in HANDSHAKES}
+    bare: dict[str, list[float]] = {kind: [] for kind in HANDSHAKES}
+    file = state / "credentials.json"
+    with daemon(state) as (box, ports):
+        control = Control(state)
+        control.add_psk(0)
+        store(file, state, control.add_certificate(0))
+        control.close()
+        port = free_port()
+        command = [sys.executable, "-m", "benchmarks.bare_engine", str(port), str(file)]
+        with running(command, "ready", state / "engine.log") as engine:
+            for kind in HANDSHAKES:
+                for _ in range(ROUNDS):
+                    bare[kind].append(_rate(engine, port, kind, file))
+                    ours[kind].append(_rate(box, ports.coaps, kind, file))
+                print(f"  {kind}: engine {bare[kind]}, daemon {ours[kind]} handshakes/s", flush=True)
+    figures = []
+    for kind in HANDSHAKES:
+        rate, against = statistics.median(ours[kind]), statistics.median(bare[kind])
+        unit = "handshakes/s of a core"
+        figures.append(Figure(f"{kind}_handshakes_vs_engine", rate, unit, against, rate / against))
+    return figures
+
+
+def _rate(server: Started, port: int, kind: str, file: Path) -> float:
+    """Handshakes a second of the server's processor time."""
+    before = server.cpu_s
+    words = [str(port), str(HANDSHAKES[kind]), str(WINDOW), kind, str(file)]
+    made = int(_run("benchmarks.handshakes", *words)["made"])
+    return round(made / (server.cpu_s - before), 1)
+
+
+def _sessions() -> list[Figure]:
+    cost = _run("benchmarks.parked")
+    return [
+        Figure("parked_session_bytes", cost["parked"], "bytes", 2000.0, cost["parked"] / 2000.0),
+        Figure("live_session_bytes", cost["live"], "bytes"),
+        Figure("wake_session_us", cost["wake_us"], "us", 1000.0, cost["wake_us"] / 1000.0),
+    ]
+
+
+def _run(module: str, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words], check=True, stdout=subprocess.PIPE, text=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
