@@ -1,6 +1,6 @@
 # For developers: thin calls of the scripts that ./run and ./test use too.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock registry interop bench clean
+.PHONY: help run test check lock registry interop fuzz bench clean
 
 BIN := .venv/bin
 
@@ -32,6 +32,10 @@ registry: ## Rebuild the table of LwM2M objects: make registry FACTS=objects.jso
 interop: ## Foreign clients against the daemon: libcoap, Leshan
 	scripts/setup.sh test
 	tests/interop/run
+
+fuzz: ## The DTLS engine under sanitizers, 25 s; longer: make fuzz SECONDS=600
+	scripts/setup.sh run
+	tests/fuzz/run $(SECONDS) $(SEED)
 
 bench: ## The figures of benchmarks/results.json
 	scripts/setup.sh bench

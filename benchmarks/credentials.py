@@ -18,6 +18,7 @@ from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certifica
 from flownexus_appliance.coap.dtls.engine import Chain, Kind, Ring
 
 PREFIX: Final = "load"
+DEVICES: Final = 1000
 
 
 def device_name(number: int) -> str:
@@ -30,14 +31,15 @@ def device_key(number: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """`device` is one certificate that all handshakes of a measurement use, as PSK 0 is one key."""
+    """`device` is one certificate that all handshakes of a measurement use; keys there are DEVICES."""
 
     server: Chain = field(repr=False)
     device: Chain = field(repr=False)
     roots: tuple[bytes, ...]
 
     def let_in(self, ring: Ring) -> None:
-        ring.put(Kind.PSK, device_name(0).encode(), device_key(0))
+        for number in range(DEVICES):
+            ring.put(Kind.PSK, device_name(number).encode(), device_key(number))
         ring.put(Kind.CERTIFICATE, sha256(self.device.certificates[0]).digest())
 
 

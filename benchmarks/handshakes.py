@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flownexus_appliance.coap.dtls.engine import Context, Session
 
-from .credentials import device_key, device_name, load
+from .credentials import DEVICES, device_key, device_name, load
 
 PATIENCE_S = 60.0
 
@@ -23,16 +23,20 @@ def main() -> None:
     port, count, window = (int(word) for word in sys.argv[1:4])
     credentials = load(Path(sys.argv[5]))
     if sys.argv[4] == "psk":
-        context = Context(client=True, psk=(device_name(0).encode(), device_key(0)), cid_bytes=0)
+        contexts = [
+            Context(client=True, psk=(device_name(n).encode(), device_key(n)), cid_bytes=0)
+            for n in range(DEVICES)
+        ]
     else:
         context = Context(client=True, chain=credentials.device, roots=credentials.roots, cid_bytes=0)
+        contexts = [context]
     poll = select.epoll()
     open_: dict[int, tuple[socket.socket, Session]] = {}
 
     def begin() -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.connect(("127.0.0.1", port))
-        session = Session(context)
+        session = Session(contexts[started % len(contexts)])
         session.use_cid(b"")
         session.advance()
         open_[sock.fileno()] = sock, session

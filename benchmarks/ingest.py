@@ -20,10 +20,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from .credentials import DEVICES
 from .processes import daemon, free_port, running
 from .results import Figure
 
-DEVICES: Final = 1000
 WINDOW: Final = 64
 SECONDS: Final = 5.0
 ROUNDS: Final = 3

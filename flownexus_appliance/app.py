@@ -21,7 +21,7 @@ from .events import EventBus
 from .fleet.certificates import Certificates, Shown
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.telemetry import describe
-from .http.ports import Sources
+from .http.ports import PlainCoap, Sources
 from .http.server import HttpOptions, HttpServer
 from .lwm2m.registry import load_registry
 from .pki.authority import Authority
@@ -84,7 +84,9 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         await coap.start()
         fleet.bootstrap.listen_on(coap.port, coap.secure_port)
         http = HttpServer(
-            HttpOptions(state, config.http.host, config.http.port, _uris(config, coap)),
+            HttpOptions(
+                state, config.http.host, config.http.port, _uris(config, coap), _plain(config, coap)
+            ),
             Sources(reader, fleet, fleet.credentials, certificates, fleet.bootstrap, bus, models),
         )
         if shown.https is not None:
@@ -123,6 +125,12 @@ def _uris(config: Config, coap: CoapServer) -> tuple[str, ...]:
     if coap.port:
         uris.append(f"coap://127.0.0.1:{coap.port}")
     return tuple(uris)
+
+
+def _plain(config: Config, coap: CoapServer) -> PlainCoap | None:
+    """What of unencrypted CoAP is open to other machines, which the pages warn of."""
+    beyond = tuple(str(network) for network in config.coap.networks if not network.is_loopback)
+    return PlainCoap(coap.port, beyond) if coap.port and beyond else None
 
 
 def _take_folder(state: Path) -> TextIO:

@@ -21,6 +21,7 @@ MAX_DATAGRAM: Final = 2048
 BURST: Final = 64
 RECEIVE_BUFFER: Final = 1 << 20
 MAX_ANSWERS: Final = 256
+MAX_HOSTS: Final = 4096
 _ANCILLARY: Final = socket.CMSG_SPACE(32) * 2
 # Linux's <linux/in.h>; the socket module does not name it before Python 3.14.
 _IP_PKTINFO: Final = 8
@@ -58,6 +59,8 @@ class UdpSockets:
             any(network.prefixlen == 0 and network.version == version for network in networks)
             for version in (4, 6)
         )
+        # What was found out of a host; with open networks nobody asks.
+        self._let_in: dict[str, bool] = {}
         self.dropped = 0
 
     def open(self) -> None:
@@ -197,10 +200,16 @@ class UdpSockets:
 
     def lets_in(self, sockaddr: SocketAddress) -> bool:
         """Whether an address is of an allowed network; what is not is counted."""
-        if self._open_to_all or self._allowed(_host(sockaddr)):
+        if self._open_to_all:
             return True
-        self.dropped += 1
-        return False
+        host = sockaddr[0]
+        found = self._let_in.get(host)
+        if found is None:
+            if len(self._let_in) >= MAX_HOSTS:
+                self._let_in.clear()
+            found = self._let_in[host] = self._allowed(_host(sockaddr))
+        self.dropped += not found
+        return found
 
     def _allowed(self, host: Host) -> bool:
         return any(host in network for network in self._networks)

@@ -172,6 +172,11 @@ class Fleet:
         device = self._core.device(endpoint)
         return None if device is None else device.registration
 
+    def proof(self, endpoint: str) -> Proof | None:
+        """What the DTLS session proved that the device is registered by; None without one."""
+        registration = self._registration(endpoint)
+        return None if registration is None else self._store.session_proof(registration.session)
+
     def observed(self, endpoint: str) -> frozenset[Path]:
         """The paths that the device reports by itself."""
         device = self._core.device(endpoint)

@@ -1,65 +1,49 @@
 """The pages for people. They read without JavaScript; with it, the same page stays current."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp_jinja2
-import jinja2
 from aiohttp import web
 
-from .. import __version__
 from ..errors import UsageError, clean
-from . import devices, requests, views, wording
-from .answers import page_answer
+from . import (
+    credentials,
+    devices,
+    pages_bootstrap,
+    pages_certificates,
+    pages_credentials,
+    pages_enrolment,
+    requests,
+    views,
+    views_trust,
+    wording,
+)
+from .api_bootstrap import entry as bootstrap_entry
+from .api_credentials import MAX_ID
+from .credentials import CredentialQuestion
+from .pages_frame import render, set_up_templates
+from .pages_once import ONCE, Once
 from .ports import PARTS, Parts
 
 PAGE_SIZE: Final = 50
 MAX_PAGE: Final = 100_000
+MAX_CREDENTIALS: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An entry of the navigation; `name` marks the page that is open."""
-
-    name: str
-    title: str
-    url: str
-    icon: str
-
-
-NAVIGATION: Final = (Place("overview", "Devices", "/", "grid"),)
-
-
-def set_up_templates(app: web.Application, parts: Parts) -> None:
-    environment = aiohttp_jinja2.setup(
-        app,
-        loader=jinja2.PackageLoader("flownexus_appliance.http"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-        extensions=["jinja2.ext.i18n"],
-    )
-    # Texts are marked for translation from the first page on; the catalogue comes with a second language.
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
-    environment.globals.update(
-        static=parts.assets.url,
-        navigation=NAVIGATION,
-        version=__version__,
-        ago_text=wording.ago_text,
-        moment_text=wording.moment_text,
-        duration_text=wording.duration_text,
-        states=wording.STATES,
-        state_notes=wording.STATE_NOTES,
-        content_formats=wording.CONTENT_FORMATS,
-        transports=wording.TRANSPORTS,
-        ranges=views.RANGES,
-    )
+def set_up(app: web.Application, parts: Parts) -> None:
+    """Give the application what the pages need besides their routes."""
+    set_up_templates(app, parts)
+    app[ONCE] = Once(parts.now_ms)
 
 
 def routes() -> list[web.RouteDef]:
-    return [web.get("/", overview), web.get("/devices/{endpoint}", device_page)]
+    return [
+        web.get("/", overview),
+        web.get("/devices/{endpoint}", device_page),
+        *pages_credentials.routes(),
+        *pages_enrolment.routes(),
+        *pages_certificates.routes(),
+        *pages_bootstrap.routes(),
+    ]
 
 
 async def overview(request: web.Request) -> web.Response:
@@ -86,6 +70,9 @@ async def overview(request: web.Request) -> web.Response:
         total=total,
         first=(number - 1) * PAGE_SIZE + 1,
         coap_uris=parts.coap_uris,
+        plain=parts.plain,
+        doubt=parts.certificates.doubt(),
+        enrolment=parts.credentials.enrolment(),
     )
 
 
@@ -104,10 +91,22 @@ async def device_page(request: web.Request) -> web.Response:
     latest = await parts.reader.latest(device.endpoint)
     observed = parts.fleet.observed(device.endpoint)
     page = views.device_page(device, latest, parts.models, observed, parts.now_ms(), chosen)
-    return _page(request, "device.html", position, page=page)
+    question = CredentialQuestion(endpoint=device.endpoint)
+    entries, more = await credentials.page_before(parts, question, MAX_ID, MAX_CREDENTIALS)
+    held = views_trust.credential_views(entries)
+    return _page(
+        request,
+        "device.html",
+        position,
+        page=page,
+        connection=views_trust.connection(device, parts.fleet.proof(device.endpoint)),
+        credentials=[view for view in held if view.entry.good],
+        ended=[view for view in held if not view.entry.good],
+        more_ended=more is not None,
+        bootstrap=bootstrap_entry(parts, device.endpoint),
+    )
 
 
 def _page(request: web.Request, template: str, position: int, **context: Any) -> web.Response:
-    parts = request.app[PARTS]
-    context |= {"now_ms": parts.now_ms(), "stream_after": position, "current": "overview"}
-    return page_answer(aiohttp_jinja2.render_string(template, request, context))
+    """A page that the stream keeps current from `position` on."""
+    return render(request, template, stream_after=position, **context)

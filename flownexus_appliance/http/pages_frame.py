@@ -47,6 +47,8 @@ def set_up_templates(app: web.Application, parts: Parts) -> None:
         navigation=NAVIGATION,
         version=__version__,
         ago_text=wording.ago_text,
+        ahead_text=wording.ahead_text,
+        left_text=wording.left_text,
         moment_text=wording.moment_text,
         duration_text=wording.duration_text,
         states=wording.STATES,

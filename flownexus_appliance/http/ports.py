@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from ..db.credentials import Credential, CredentialState
+from ..db.credentials import Credential, CredentialState, Proof
 from ..db.reads import Reader
 from ..events import EventBus
 from ..lwm2m.bootstrap_config import BootstrapConfig
@@ -52,6 +52,9 @@ class Fleet(Protocol):
 
     def observed(self, endpoint: str) -> frozenset[Path]:
         """The paths the device reports by itself."""
+
+    def proof(self, endpoint: str) -> Proof | None:
+        """What the DTLS session proved that the device is registered by; None without one."""
 
     def counts(self) -> Mapping[str, int]:
         """How many devices are in each state of presence."""
@@ -222,10 +225,19 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainCoap:
+    """Where the box takes unencrypted CoAP from beyond itself: its UDP port, the networks let in."""
+
+    port: int
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What every handler may use.
 
-    `coap_uris` are the addresses a device can be pointed at; `now_ms` is the wall clock, ms since 1970.
+    `coap_uris` are the addresses a device can be pointed at; `now_ms` is the wall clock, ms since 1970;
+    `plain` is None where unencrypted CoAP is off, or for this machine alone.
     """
 
     reader: Reader
@@ -238,6 +250,7 @@ class Parts:
     assets: Assets
     coap_uris: tuple[str, ...]
     now_ms: Callable[[], int]
+    plain: PlainCoap | None = None
 
 
 PARTS: Final = web.AppKey("parts", Parts)

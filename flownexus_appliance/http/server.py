@@ -18,7 +18,7 @@ from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
 from . import api, control, errors, pages
 from .answers import MAX_BODY_BYTES, add_security_headers
-from .ports import PARTS, Parts, Sources
+from .ports import PARTS, Parts, PlainCoap, Sources
 from .static import Assets
 from .stream import Hub
 
@@ -32,13 +32,15 @@ MAX_REQUEST_LINE_BYTES: Final = 32 * 1024
 class HttpOptions:
     """Where pages and API are served. The certificate lives in `state`, made there if need be.
 
-    `coap_uris` are the addresses a device can be pointed at, as the overview tells them.
+    `coap_uris` are the addresses a device can be pointed at, as the overview tells them; `plain` where
+    unencrypted CoAP is open beyond this machine.
     """
 
     state: FilePath
     host: str = "127.0.0.1"
     port: int = 8443
     coap_uris: tuple[str, ...] = ("coap://127.0.0.1:5683",)
+    plain: PlainCoap | None = None
 
     @property
     def certificate(self) -> FilePath:
@@ -63,7 +65,7 @@ class HttpServer:
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._options = options
-        self._parts = join(sources, options.coap_uris, now_ms)
+        self._parts = join(sources, options.coap_uris, now_ms, options.plain)
         self._runner: web.AppRunner | None = None
         self._control: os.stat_result | None = None
         self._port = options.port
@@ -149,7 +151,12 @@ class HttpServer:
         await asyncio.sleep(0)
 
 
-def join(sources: Sources, coap_uris: tuple[str, ...], now_ms: Callable[[], int] = wall_ms) -> Parts:
+def join(
+    sources: Sources,
+    coap_uris: tuple[str, ...],
+    now_ms: Callable[[], int] = wall_ms,
+    plain: PlainCoap | None = None,
+) -> Parts:
     """What handlers may use, made of what the house has."""
     return Parts(
         reader=sources.reader,
@@ -162,6 +169,7 @@ def join(sources: Sources, coap_uris: tuple[str, ...], now_ms: Callable[[], int]
         assets=Assets(),
         coap_uris=coap_uris,
         now_ms=now_ms,
+        plain=plain,
     )
 
 
@@ -177,7 +185,7 @@ def build_app(parts: Parts) -> web.Application:
     app.on_startup.append(_start_hub)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_stop_hub)
-    pages.set_up_templates(app, parts)
+    pages.set_up(app, parts)
     app.add_routes([*pages.routes(), *api.routes(), *parts.assets.routes()])
     return app
 

@@ -20,6 +20,30 @@ STATE_NOTES: Final[Mapping[str, str]] = {
     "offline": "not reachable",
 }
 
+CREDENTIAL_KINDS: Final[Mapping[str, str]] = {"psk": "Pre-shared key", "certificate": "Certificate"}
+CREDENTIAL_STATES: Final[Mapping[str, str]] = {
+    "offered": "Waiting for its first use",
+    "active": "In use",
+    "replaced": "Replaced",
+    "revoked": "Removed",
+}
+CREDENTIAL_ORIGINS: Final[Mapping[str, str]] = {
+    "operator": "Made here",
+    "enrolment": "Enrolled by itself",
+    "bootstrap": "Renewed by bootstrap",
+}
+CERTIFICATE_KINDS: Final[Mapping[str, str]] = {
+    "root": "Root",
+    "cross": "Bridge to the newer root",
+    "dtls": "Shown to devices (CoAP over DTLS)",
+    "https": "Shown to browsers (HTTPS)",
+}
+CERTIFICATE_STATES: Final[Mapping[str, str]] = {
+    "current": "In use",
+    "old": "Still trusted",
+    "provisional": "Provisional",
+}
+
 SWITCH: Final[Mapping[str, str]] = {"true": "On", "false": "Off"}
 YES_NO: Final[Mapping[str, str]] = {"true": "Yes", "false": "No"}
 # From here on, resource ids are the reusable ones, where a boolean is a switch or a sensor.
@@ -136,10 +160,32 @@ def duration_text(seconds: float) -> str:
     return f"{int(seconds / 86400)} d"
 
 
+def left_text(until_ms: int, now_ms: int) -> str:
+    """How long something lasts yet, as a clock counts down: 9:05; 1:00:00 from an hour on."""
+    left_s = max(0, -(-(until_ms - now_ms) // 1000))
+    minutes, seconds = divmod(left_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def fingerprint_text(digest: str) -> str:
+    """A fingerprint as browsers write it: AB:CD:..., from hexadecimal."""
+    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2)).upper()
+
+
 def ago_text(then_ms: int, now_ms: int) -> str:
     """How long ago; a moment in the near future (a device's clock) counts as now."""
     seconds = (now_ms - then_ms) / 1000
     return "just now" if seconds < 2 else f"{duration_text(seconds)} ago"
+
+
+def ahead_text(then_ms: int, now_ms: int) -> str:
+    """How far ahead; what should have happened already is due now. Years from two on."""
+    seconds = (then_ms - now_ms) / 1000
+    if seconds < 1:
+        return "due now"
+    years = int(seconds / (365.25 * 86400))
+    return f"in {years} years" if years >= 2 else f"in {duration_text(seconds)}"
 
 
 def moment_text(time_ms: int) -> str:

@@ -256,7 +256,7 @@ def _spelled_out(instances: Instances, listing: _Listing) -> Accounts:
             if number in taken:
                 number = first_free(taken | configured | listing.occupied)
         taken.add(number)
-        written[SECURITY.child(number)] = _moved(records, number)
+        written[SECURITY.child(number)] = _keyed(_moved(records, number))
     for parent in (SERVER, ACCESS_CONTROL):
         written.update(instances.of(parent))
     return {path: tuple(filter(_says_something, records)) for path, records in written.items()}
@@ -267,12 +267,23 @@ def _moved(records: tuple[Record, ...], number: int) -> tuple[Record, ...]:
 
 
 def _says_something(record: Record) -> bool:
-    """An empty key and "no SMS" are what an instance begins with; some clients refuse to be told."""
-    if record.path[0] != SECURITY[0]:
+    """Whether a resource is worth a request of its own: empty ones and "no SMS" are as good as none."""
+    if record.path[0] != SECURITY[0] or record.path[2] in _CORE[SECURITY[0]]:
         return True
     if record.path[2] == SecurityResource.SMS_MODE:
         return record.value != SmsMode.NO_SEC
     return record.value not in (b"", "")
+
+
+def _keyed(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """An instance of Security with all its keys, where it needs none empty ones.
+
+    They are mandatory: Leshan's client, for one, answers Bootstrap-Finish with 4.06 without them.
+    """
+    path = Path(records[0].path[:2])
+    missing = _KEYS - {record.path[2] for record in records}
+    empty = tuple(Record(path.child(number), b"", DataType.OPAQUE) for number in missing)
+    return tuple(sorted((*records, *empty), key=lambda record: record.path))
 
 
 def _security(path: Path, config: BootstrapConfig, material: Material, uri: str) -> tuple[Record, ...]:
@@ -295,7 +306,7 @@ def _security(path: Path, config: BootstrapConfig, material: Material, uri: str)
             assert config.security is Security.NONE, "an account without its secret"
             values[SecurityResource.MODE] = (int(SecurityMode.NO_SEC), DataType.INTEGER)
     values[SecurityResource.SHORT_SERVER_ID] = (config.short_server_id, DataType.INTEGER)
-    return _records(path, values)
+    return _keyed(_records(path, values))
 
 
 def _server(path: Path, config: BootstrapConfig) -> tuple[Record, ...]:

@@ -157,9 +157,9 @@ def parse_psk(text: str) -> PskPattern:
     derive = identity.endswith(":" + DERIVE[:-1])
     if derive:
         identity = identity.removesuffix(":" + DERIVE[:-1])
-    pattern = PskPattern(identity, _unhex(digits), derive)
-    pattern.of(NAME)  # is there an identity, and a key, and do they fit?
-    return pattern
+    key = _unhex(digits)
+    _checked(identity, key)
+    return PskPattern(identity, key, derive)
 
 
 def read_psk_file(path: Path) -> PskList:

@@ -3,6 +3,8 @@
 `coap-client -v 6` prints each message it sends and receives as one line:
 
     v:1 t:ACK c:2.01 i:6444 {01} [ Location-Path:rd, Location-Path:abcd1234 ]
+
+It takes a pre-shared key as text only; where a build turns hexadecimal into bytes, the text begins with 0x.
 """
 
 import re
@@ -13,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from .daemon import Credential, Psk
+
 # Debian names the builds by their TLS library; any of them speaks plain CoAP.
-NAMES = ("coap-client-notls", "coap-client-openssl", "coap-client-gnutls", "coap-client")
+SECURE = ("coap-client-openssl", "coap-client-gnutls")
+NAMES = ("coap-client-notls", *SECURE, "coap-client")
 ANSWER_WITHIN_S = 10
 _MESSAGE = re.compile(
     r"v:1 t:(?P<type>CON|NON|ACK|RST) c:(?P<code>[0-9]\.[0-9]{2}|[A-Z]+) i:(?P<mid>[0-9a-f]{4})"
@@ -31,21 +36,26 @@ class Reply:
     options: Sequence[tuple[str, str]]
 
 
-def find() -> str:
-    for name in NAMES:
+def find(names: Sequence[str] = NAMES) -> str:
+    for name in names:
         found = shutil.which(name)
         if found is not None:
             return found
-    raise AssertionError("no coap-client here; hint: tests/interop/run installs it (Debian: libcoap3-bin)")
+    raise AssertionError(f"no {names[0]} here; hint: tests/interop/run installs it (Debian: libcoap3-bin)")
 
 
 class CoapClient:
-    """Sends requests to one server, each from a process of its own, payloads by way of files."""
+    """Sends requests to one server, each from a process of its own, payloads by way of files.
 
-    def __init__(self, server: str, folder: Path) -> None:
+    With a credential it speaks DTLS by the build `name`, one handshake a request.
+    """
+
+    def __init__(
+        self, server: str, folder: Path, name: str | None = None, credential: Credential | None = None
+    ) -> None:
         self.server = server
         self.folder = folder
-        self._command = find()
+        self._command = [find() if name is None else find([name]), *_shown(credential)]
 
     def request(
         self,
@@ -59,12 +69,12 @@ class CoapClient:
         confirmable: bool = True,
         options: Sequence[str] = (),
     ) -> Reply:
-        """Send one request and return its response; fails when none comes.
+        """Send one request and return its response; fails, with what it said, when none comes.
 
         `port` is the local one: requests of one device that must share an address name the same.
         `options` are further ones as "NUMBER,TEXT".
         """
-        words = [self._command, "-v", "6", "-B", str(ANSWER_WITHIN_S), "-m", method]
+        words = [*self._command, "-v", "6", "-B", str(ANSWER_WITHIN_S), "-m", method]
         if payload:
             body = self.folder / "payload"
             body.write_bytes(payload)
@@ -89,6 +99,15 @@ class CoapClient:
             check=False,
         )
         return _response(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
+
+
+def _shown(credential: Credential | None) -> list[str]:
+    if credential is None:
+        return []
+    if isinstance(credential, Psk):
+        return ["-u", credential.identity, "-k", bytes.fromhex(credential.key).decode("ascii")]
+    files = (credential.certificate, credential.key, credential.roots)
+    return [word for option, file in zip(("-c", "-j", "-R"), files, strict=True) for word in (option, str(file))]
 
 
 def _response(output: str) -> Reply:

@@ -1,4 +1,4 @@
-"""The appliance as its neighbours meet it: a process, a CoAP port, an HTTPS API and a file on disk.
+"""The appliance as its neighbours meet it: a process, two CoAP ports, an HTTPS API, its log, a file on disk.
 
 Everything these tests assume about the daemon's command line, configuration, API and schema stands in this
 module, so that a change of a name is a change here.
@@ -6,6 +6,7 @@ module, so that a change of a name is a change here.
 
 import json
 import re
+import signal
 import socket
 import sqlite3
 import ssl
@@ -27,12 +28,20 @@ READY_WITHIN_S = 20.0
 # An operation waits for the device; the API answers within the daemon's own limit, which is shorter.
 API_WITHIN_S = 60.0
 READY = "FlowNexus is ready"
-# What a peer does wrong is told at level info; anything above means that something is wrong with the box.
+# What a peer does wrong is told at level info, but for a try to be somebody else; anything else above info
+# means that something is wrong with the box.
 DEFECT = re.compile(r"^[0-9:]{8} (warning|error|critical) |^ *Traceback|Warning: ")
+ENTRY = re.compile(r"^[0-9:]{8} (?:debug|info|warning|error|critical) (?P<said>.*)$")
+FIELD = re.compile(r" (?=[a-z_]+=)")
+SESSION_MADE, REFUSED, IMPOSTOR = "session made", "handshake refused", "identity refused"
 
 CONFIG = """\
 [coap]
 port = {coap}
+
+[dtls]
+port = {coaps}
+networks = ["127.0.0.0/8"]
 
 [http]
 port = {https}
@@ -55,6 +64,33 @@ class Sample:
     value: object
 
 
+@dataclass(frozen=True, slots=True)
+class Psk:
+    """What a device proves itself by: a pre-shared key, hexadecimal, and its identity."""
+
+    identity: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a device proves itself by: files with its certificate, its key and the roots to trust, all PEM."""
+
+    certificate: Path
+    key: Path
+    roots: Path
+
+    @classmethod
+    def into(cls, folder: Path, name: str, certificate: str, key: str, roots: str) -> "Certificate":
+        files = tuple(folder / f"{name}.{kind}.pem" for kind in ("certificate", "key", "roots"))
+        for file, content in zip(files, (certificate, key, roots), strict=True):
+            file.write_text(content, encoding="ascii")
+        return cls(*files)
+
+
+Credential = Psk | Certificate
+
+
 class Store:
     """The daemon's database, read as anyone may read a file: no part of the daemon is asked."""
 
@@ -70,7 +106,7 @@ class Store:
 
     def registration(self, endpoint: str) -> Mapping[str, Any] | None:
         """The live registration of an endpoint, its JSON columns read; None when it has none."""
-        columns = ("id", "address", "lwm2m_version", "lifetime_s", "binding", "queue_mode", "objects")
+        columns = ("id", "address", "session", "lwm2m_version", "lifetime_s", "binding", "queue_mode", "objects")
         found = self.rows(
             f"SELECT {', '.join('registration.' + name for name in columns)} FROM registration"
             " JOIN endpoint ON endpoint.id = registration.endpoint_id WHERE endpoint.name = :name",
@@ -142,12 +178,15 @@ class Daemon:
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
         self.coap_port = free_port(socket.SOCK_DGRAM)
+        self.coaps_port = free_port(socket.SOCK_DGRAM)
         self.https_port = free_port(socket.SOCK_STREAM)
         config = folder / "appliance.toml"
-        config.write_text(CONFIG.format(coap=self.coap_port, https=self.https_port), encoding="utf-8")
+        ports = {"coap": self.coap_port, "coaps": self.coaps_port, "https": self.https_port}
+        config.write_text(CONFIG.format(**ports), encoding="utf-8")
         arguments = ["run", "--state", str(self.state), "--config", str(config)]
         self.program = Program("daemon", [sys.executable, "-m", "flownexus_appliance", *arguments], ROOT)
         self.store = Store(self.state / "flownexus.db")
+        self._expected: set[int] = set()
         self._tls = ssl.create_default_context()
         # Its certificate is made by itself at the first start, and the way to it is the loopback.
         self._tls.check_hostname = False
@@ -157,26 +196,96 @@ class Daemon:
     def coap_uri(self) -> str:
         return f"coap://{LOOPBACK}:{self.coap_port}"
 
+    @property
+    def coaps_uri(self) -> str:
+        return f"coaps://{LOOPBACK}:{self.coaps_port}"
+
     def start(self) -> None:
         self.program.start()
         self.program.wait_for(lambda line: READY in line, READY, READY_WITHIN_S)
 
-    def stop(self) -> None:
-        """Ctrl-C: it ends with exit code 0, a clean log and a sound store."""
-        assert self.program.stop() == 0, self.program.tail()
+    def stop(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Ctrl-C, or another signal: it ends with exit code 0, a clean log and a sound store."""
+        assert self.program.stop(by) == 0, self.program.tail()
         self.check()
 
     def check(self) -> None:
-        defects = [line for line in self.program.log if DEFECT.search(line)]
+        log = enumerate(list(self.program.log))
+        defects = [line for number, line in log if DEFECT.search(line) and number not in self._expected]
         assert not defects, "\n".join([*defects, "--- the end of the log:", self.program.tail()])
         self.store.check()
 
-    def api(self, path: str, body: object = None) -> Any:
+    # Its log
+
+    def logged(self, message: str, since: int = 0, **fields: str) -> list[dict[str, str]]:
+        """The fields of all entries with this message and at least these fields, oldest first."""
+        return [found for _, found in self._entries(message, since, fields)]
+
+    def wait_logged(self, message: str, since: int = 0, **fields: str) -> dict[str, str]:
+        """Wait for such an entry; where it is a warning, `check` takes it for expected."""
+        until(lambda: self.logged(message, since, **fields), f"{message} {fields} in the log of the daemon")
+        entries = list(self._entries(message, since, fields))
+        self._expected.update(number for number, _ in entries)
+        return entries[0][1]
+
+    def _entries(
+        self, message: str, since: int, wanted: Mapping[str, str]
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        for number, line in enumerate(list(self.program.log)):
+            entry = ENTRY.match(line)
+            if number < since or entry is None:
+                continue
+            said, *rest = FIELD.split(entry["said"])
+            fields = {name: value for name, _, value in (part.partition("=") for part in rest)}
+            if said == message and wanted.items() <= fields.items():
+                yield number, fields
+
+    @property
+    def now(self) -> int:
+        """Where its log stands, for `since`."""
+        return len(self.program.log)
+
+    def handshakes(self, endpoint: str) -> int:
+        """How many DTLS sessions it says that an endpoint has made."""
+        return len(self.logged(SESSION_MADE, endpoint=endpoint))
+
+    # Credentials
+
+    def give_psk(self, endpoint: str, key: str | None = None) -> Psk:
+        """A pre-shared key for an endpoint, made by the daemon where none is named."""
+        given = self.api("/endpoints", {"endpoint": endpoint, "key": key})["psk"]
+        return Psk(given["identity"], given["key"])
+
+    def give_certificate(self, endpoint: str, folder: Path) -> Certificate:
+        given = self.api("/endpoints", {"endpoint": endpoint, "kind": "certificate"})["certificate"]
+        return Certificate.into(folder, endpoint, given["certificate"], given["private_key"], given["ca"])
+
+    def give(self, kind: str, endpoint: str, folder: Path) -> Credential:
+        """A credential of a kind: psk or certificate."""
+        return self.give_psk(endpoint) if kind == "psk" else self.give_certificate(endpoint, folder)
+
+    def credentials(self, endpoint: str) -> list[dict[str, Any]]:
+        """All that an endpoint ever had, newest first."""
+        name = urllib.parse.quote(endpoint, safe="")
+        found: list[dict[str, Any]] = self.api(f"/endpoints/{name}/credentials")["items"]
+        return found
+
+    def revoke(self, endpoint: str) -> None:
+        """Take all credentials of an endpoint away."""
+        self.api(f"/endpoints/{urllib.parse.quote(endpoint, safe='')}/credentials", method="DELETE")
+
+    def put_bootstrap(self, endpoint: str, config: Mapping[str, object]) -> None:
+        self.api(f"/bootstrap/{urllib.parse.quote(endpoint, safe='')}", config, method="PUT")
+
+    # Its API
+
+    def api(self, path: str, body: object = None, method: str | None = None) -> Any:
         """GET a path below /api/v1, or POST it with a body; the JSON that comes back. Errors raise."""
         request = urllib.request.Request(
             f"https://{LOOPBACK}:{self.https_port}/api/v1{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=API_WITHIN_S, context=self._tls) as reply:
@@ -221,7 +330,7 @@ class Daemon:
 def running(folder: Path) -> Iterator[Daemon]:
     """A daemon that is stopped and checked at the end, and ended in any case."""
     daemon = Daemon(folder)
-    daemon.state.mkdir()
+    daemon.state.mkdir(exist_ok=True)
     try:
         daemon.start()
         yield daemon

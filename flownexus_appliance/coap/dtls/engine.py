@@ -166,9 +166,13 @@ class Session:
         A client begins so too. True when it is complete; raises DtlsError when it has failed. Either
         way `take` may have something to send.
         """
+        return bool(_raise(self.step(datagram)))
+
+    def step(self, datagram: bytes | None = None) -> int:
+        """`advance` for who counts: 1 complete, 0 goes on, negative an error for `failure`."""
         if datagram is None:
-            return bool(_raise(lib.dtls_advance(self._session, ffi.NULL, 0)))
-        return bool(_raise(lib.dtls_advance(self._session, datagram, len(datagram))))
+            return int(lib.dtls_advance(self._session, ffi.NULL, 0))
+        return int(lib.dtls_advance(self._session, datagram, len(datagram)))
 
     def timer(self) -> float | None:
         """Seconds until `advance` wants to be called without a datagram; None: not at all."""
@@ -215,6 +219,7 @@ class Session:
 
     @property
     def suite(self) -> int:
+        """The cipher suite's IANA number, chosen as soon as `hello` has read the ClientHello."""
         return int(lib.dtls_suite(self._session))
 
     @property

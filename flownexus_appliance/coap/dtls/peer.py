@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ...fleet.ports import Admission, Proof, SavedSession, Sender
 from ..peers import Peer, address_text
 from ..sockets import Way, local_host
-from .engine import Session, frozen_id
+from .engine import COUNTER_BYTES, Session, frozen_id
 
 if TYPE_CHECKING:
     from .transport import DtlsTransport
@@ -119,6 +119,11 @@ def session_id_of(name: str) -> bytes | None:
 def records_sent(counters: bytes) -> int:
     """The number of the next record out, without its epoch."""
     return int.from_bytes(counters[_OUT][2:], "big")
+
+
+def are_counters(data: bytes) -> bool:
+    """Whether these are counters that a session can go on with: what came back from a disk may be any."""
+    return len(data) == COUNTER_BYTES and records_sent(data) + 2 * AHEAD < 1 << 48
 
 
 def ahead(counters: bytes, by: int = AHEAD) -> bytes:

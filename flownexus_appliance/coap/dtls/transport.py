@@ -32,7 +32,7 @@ from .engine import (
     hello_id,
 )
 from .handshakes import Handshake, Handshakes
-from .peer import DtlsPeer, records_sent, session_id_of
+from .peer import DtlsPeer, are_counters, records_sent, session_id_of
 from .resumable import Resumable, Resumption
 from .saver import Saver
 from .sessions import Sessions
@@ -177,16 +177,27 @@ class DtlsTransport:
             return
         else:
             handshake = self.handshakes.at(way.sockaddr)
-            peer = self.sessions.at(way.sockaddr) if handshake is None else None
-        if peer is not None:
-            self._opened(peer, data, way)
-        elif handshake is not None and handshake.way.sockaddr == way.sockaddr:
+            peer = self.sessions.at(way.sockaddr)
+            if handshake is not None and peer is not None and (peer.has_cid or data[3:5] == _EPOCH_0):
+                peer = None
+        # RFC 6347 4.2.8: until a new handshake is complete the old session at its address goes on, and
+        # without a Connection ID nothing but the key tells whose record this is.
+        if peer is not None and (self._opened(peer, data, way) or handshake is None):
+            return
+        if handshake is not None and handshake.way.sockaddr == way.sockaddr:
             self.handshakes.take(handshake, data)
         else:
             self.counts.unknown += 1
 
     def _hello(self, data: bytes, way: Way) -> None:
         """A ClientHello: a cookie for the stranger, a handshake for who brings it back."""
+        message = data[_HEADER:]
+        under_way = self.handshakes.at(way.sockaddr)
+        if under_way is not None and under_way.hello == message:
+            # Sent again, as our flight takes its time. With another handshake, and its keys, the flight
+            # that is on its way would be in vain: over a slow network none would ever be complete.
+            self.handshakes.take(under_way, data)
+            return
         session = self._listener
         try:
             good = session.hello(data, address_text(way.sockaddr).encode())
@@ -194,6 +205,7 @@ class DtlsTransport:
             self._flush(session, way)
             self._refused(way, error)
             session.recycle()
+            session.use_cid(self._listener_cid)
             return
         if not good:
             self._flush(session, way)
@@ -204,29 +216,31 @@ class DtlsTransport:
         if resumable is not None:
             session.offer(resumable.frozen)
         began = asyncio.get_running_loop().time()
-        self.handshakes.begin(Handshake(session, cid, way, resumable, began))
+        self.handshakes.begin(Handshake(session, cid, way, message, resumable, began))
 
-    def _opened(self, peer: DtlsPeer, data: bytes, way: Way) -> None:
-        """A datagram of a session."""
+    def _opened(self, peer: DtlsPeer, data: bytes, way: Way) -> bool:
+        """A datagram of a session; whether it truly is one."""
         try:
             session = self.sessions.wake(peer)
             opened = session.open(data)
         except DtlsError as error:
             log.info("session broken", extra={"PEER": peer.where, "ERROR_CODE": error.code})
             self._end(peer)
-            return
+            return False
         # The last flight of the handshake again, or the answer to an alert.
-        peer.records_out += self._flush(session, way)
+        if peer.records_out < peer.record_limit:
+            peer.records_out += self._flush(session, way)
         if not opened.authentic:
-            return
+            return False
         if opened.newest and self.sessions.follow(peer, way):
             self.counts.moved += 1
         peer.used_at = clock.wall_ms()
         self._saver.used(peer)
         for message in opened.messages:
             self._receive(message, peer)
-        if opened.closed:
+        if opened.closed and peer in self.sessions:
             self._closed(peer)
+        return True
 
     def _flush(self, session: Session, way: Way) -> int:
         """Send what the engine has to say; how many datagrams."""
@@ -352,7 +366,7 @@ class DtlsTransport:
 
     def _restore(self, saved: SavedSession) -> None:
         admission = self._keyring.admit(saved.proof)
-        if admission is None:
+        if admission is None or not are_counters(saved.counters):
             self._saver.ended(saved.id)
             return
         peer = DtlsPeer(self, saved.id, saved.snapshot, saved.proof, admission)

@@ -102,6 +102,7 @@ async def yard(tmp_path: FilePath, clock: FakeClock) -> AsyncIterator[Yard]:
         await yard.configure(BootstrapConfig(security=Security.CERTIFICATE))
         house.fleet.bootstrap.attach(yard.authority)
         house.fleet.bootstrap.listen_on(5683, 5684)
+        await yard.looks(0)  # the next look is a minute from here, whatever a test does until then
         yield yard
 
 

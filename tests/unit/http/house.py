@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path as FilePath
 
+from flownexus_appliance.db.credentials import Proof
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.errors import ApplianceError
 from flownexus_appliance.fleet.telemetry import describe
@@ -50,6 +51,7 @@ class FakeFleet:
     states: dict[str, str] = field(default_factory=dict)
     heard: dict[str, int] = field(default_factory=dict)
     watched: frozenset[Path] = frozenset()
+    proofs: dict[str, Proof] = field(default_factory=dict)
     outcome: Outcome | ApplianceError = Outcome()
     calls: list[Call] = field(default_factory=list)
 
@@ -61,6 +63,9 @@ class FakeFleet:
 
     def observed(self, endpoint: str) -> frozenset[Path]:
         return self.watched if endpoint in self.states else frozenset()
+
+    def proof(self, endpoint: str) -> Proof | None:
+        return self.proofs.get(endpoint)
 
     def counts(self) -> Mapping[str, int]:
         states = list(self.states.values())

@@ -128,7 +128,7 @@ def test_a_client_of_1_1_is_written_in_what_it_prefers(pct: int) -> None:
         if ask.operation is Operation.WRITE and ask.path[0] == 0:
             records = codecs.decode(pct, ask.payload, base=ask.path, types=models().type_of, now_ms=0)
             found = {record.path[2]: record.value for record in records}
-            assert found == {0: URI, 1: False, 2: 0, 3: b"one", 5: b"k" * 16, 10: 1}
+            assert found == {0: URI, 1: False, 2: 0, 3: b"one", 4: b"", 5: b"k" * 16, 10: 1}
 
 
 def test_the_operators_format_goes_before_the_clients() -> None:

@@ -62,6 +62,7 @@ def test_a_device_with_a_key_is_given_the_account_of_the_key() -> None:
         "/0/1/1": False,
         "/0/1/2": 0,
         "/0/1/3": b"thermometer-1",
+        "/0/1/4": b"",
         "/0/1/5": bytes(range(16)),
         "/0/1/10": 1,
         "/1/0/0": 1,
@@ -103,12 +104,15 @@ def test_all_that_is_configured_is_written_what_not_all_clients_have_by_itself()
     assert (found["/3/0/15"], found["/3/0/11/0"], found["/3/0/11/1"]) == ("Europe/Berlin", 0, 2)
 
 
-def test_nosec_has_no_keys() -> None:
+def test_nosec_has_empty_keys() -> None:
     steps = planned(BootstrapConfig(security=Security.NONE), None)
     assert {path: value for path, value in values(steps).items() if path.startswith("/0")} == {
         "/0/1/0": URI,
         "/0/1/1": False,
         "/0/1/2": 3,
+        "/0/1/3": b"",
+        "/0/1/4": b"",
+        "/0/1/5": b"",
         "/0/1/10": 1,
     }
 
@@ -255,8 +259,9 @@ def test_what_is_spelled_out_is_written_where_it_says() -> None:
     ]
     found = values(steps)
     assert (found["/0/1/3"], found["/0/1/5"], found["/2/2/2/5"]) == (b"a", b"\1\2", 7)
-    # What says nothing is not said: Zephyr refuses an instance for the SMS resources it has not got.
-    assert not {"/0/1/4", "/0/1/6"} & found.keys()
+    assert (found["/0/0/3"], found["/0/0/4"], found["/0/1/4"]) == (b"", b"", b"")
+    # What says nothing is not said: no request goes out for "no SMS".
+    assert "/0/1/6" not in found
 
 
 def test_a_server_never_takes_the_place_of_the_bootstrap_account() -> None:

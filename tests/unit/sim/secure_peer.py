@@ -2,7 +2,7 @@
 
 import datetime
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cryptography import x509
@@ -207,7 +207,7 @@ class Fixed:
 
 
 @cache
-def authority(name: str = "root") -> Authority:
+def authority(name: str) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(name, subject, key).add_extension(x509.BasicConstraints(True, None), critical=True)
@@ -216,11 +216,9 @@ def authority(name: str = "root") -> Authority:
 
 def certified(options: SimOptions = SECURE, trusted: str = "root", **extra: int) -> SecurePeer:
     """A device and a server with certificates; the device trusts the CA of that name."""
-    from dataclasses import replace
-
-    chain = authority().leaf("sim-0001", **extra)
+    chain = authority("root").leaf("sim-0001", **extra)
     credential = Certificate(chain, (authority(trusted).der,))
-    server = Server(authority().leaf("box"), (authority().der,))
+    server = Server(authority("root").leaf("box"), (authority("root").der,))
     server.ring.put(Kind.CERTIFICATE, fingerprint(chain.certificates[0]))
     return SecurePeer(replace(options, credentials=Fixed(credential)), server=server)
 

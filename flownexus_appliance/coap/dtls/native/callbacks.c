@@ -102,7 +102,8 @@ static int on_verify(void *context, mbedtls_x509_crt *certificate, int depth, ui
         session->proof_length = 32;
         if (mbedtls_sha256(certificate->raw.p, certificate->raw.len, session->proof, 0) != 0 ||
             ring_secret(session->config->ring, KIND_CERTIFICATE, session->proof, 32, ignored) < 0) {
-            *flags |= MBEDTLS_X509_BADCERT_REVOKED;
+            /* Of a stranger's certificate nobody knows whether it was revoked: its alert is unknown_ca. */
+            *flags |= *flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED ? 0 : MBEDTLS_X509_BADCERT_REVOKED;
         }
     }
     return 0;

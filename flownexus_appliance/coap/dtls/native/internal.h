@@ -108,7 +108,7 @@ typedef struct {
 } frozen_parts;
 
 int copy_session(mbedtls_ssl_session *into, const mbedtls_ssl_session *from);
-int learn_formats(dtls_session *session, uint8_t *scratch, size_t capacity, size_t *length);
+int learn_formats(dtls_session *session, uint8_t *context, size_t capacity, size_t *length);
 size_t compose_context(const frozen_parts *parts, const uint8_t *counters, uint8_t *out, size_t capacity);
 int take_apart(const uint8_t *frozen, size_t length, size_t cid_length, frozen_parts *parts);
 

@@ -1,0 +1,68 @@
+"""Parses the words of the `flownexus` command, runs it, says errors with their hint; the exit codes.
+
+0: done. 1: the daemon or the device said no. 2: wrong use, or the daemon is not there. docs/command-line.md.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from .. import __version__
+from ..errors import ApplianceError
+from . import certificates, devices, run, sim, status
+from .console import Refused
+from .output import DEFAULT_STATE
+
+REFUSED: Final = 1
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit code."""
+    _survive_any_text()
+    options = _parser().parse_args(arguments)
+    try:
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except ApplianceError as error:
+        _tell(error, as_json=options.json)
+        return REFUSED if isinstance(error, Refused) else UNUSABLE
+    except BrokenPipeError:
+        # Whoever read our output has had enough; Python must not try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flownexus", description="A private LwM2M cloud in a box.")
+    parser.add_argument("--version", action="version", version=f"flownexus {__version__}")
+    parser.set_defaults(state=DEFAULT_STATE, json=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (run, sim, status, devices, certificates):
+        group.add_to(commands)
+    return parser
+
+
+def _tell(error: ApplianceError, *, as_json: bool) -> None:
+    if as_json:
+        told = {"error": error.code, "message": error.message, "hint": error.hint}
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+        return
+    print(f"flownexus: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+
+
+def _survive_any_text() -> None:
+    """Names of devices may hold what the terminal's encoding has not."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

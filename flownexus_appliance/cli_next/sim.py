@@ -1,0 +1,103 @@
+"""`flownexus sim`: simulated devices against an appliance, here or elsewhere."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..system import logs
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("sim", help="run simulated devices against an appliance")
+    _add_sim_options(parser)
+    parser.set_defaults(run=_sim)
+
+
+def _add_sim_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--count", type=int, default=3, help="how many devices (3)")
+    parser.add_argument("--host", default="127.0.0.1", help="the appliance's address (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="its CoAP port (5683, or 5684 with --dtls)")
+    parser.add_argument("--prefix", default="sim", help="names are PREFIX-0001 and so on (sim)")
+    parser.add_argument("--lifetime", type=int, default=300, help="registration lifetime, s (300)")
+    parser.add_argument("--queue-mode", action="store_true", help="sleep between reports")
+    parser.add_argument("--lwm2m", default="1.1", choices=("1.0", "1.1", "1.2"), help="version (1.1)")
+    parser.add_argument("--format", type=int, help="preferred Content-Format, such as 110 or 11542")
+    parser.add_argument("--period", type=float, default=5.0, help="seconds between samples (5)")
+    parser.add_argument("--report", default="notify", choices=("notify", "send", "both"), help="how (notify)")
+    parser.add_argument("--non", action="store_true", help="notify without asking to be acknowledged")
+    parser.add_argument("--seed", type=int, default=1, help="settles the readings (1)")
+    parser.add_argument("--awake", type=float, default=20.0, help="queue mode: listen so long, s (20)")
+    parser.add_argument("--wake-every", type=float, default=60.0, help="queue mode: wake so often, s (60)")
+    parser.add_argument("--vanish", action="store_true", help="stop without deregistering")
+    dtls = parser.add_argument_group("DTLS", "{name} stands for a device's name, here and in file names")
+    dtls.add_argument("--dtls", action="store_true", help="speak DTLS")
+    dtls.add_argument("--psk", metavar="IDENTITY:HEXKEY", help="a PSK; derive:HEX for a key of each its own")
+    dtls.add_argument("--psk-file", type=Path, metavar="FILE", help="lines of `name identity hexkey`")
+    dtls.add_argument("--cert", metavar="FILE", help="the device's certificate, PEM or DER")
+    dtls.add_argument("--key", metavar="FILE", help="its key")
+    dtls.add_argument("--ca", metavar="FILE", help="the CA that the server's certificate is of")
+    toggle = argparse.BooleanOptionalAction
+    dtls.add_argument("--cid", action=toggle, default=True, help="use Connection IDs")
+    dtls.add_argument("--own-cid", type=int, default=0, metavar="N", help="length of the device's own (0)")
+    dtls.add_argument("--resume", action=toggle, default=True, help="resume sessions")
+    parser.add_argument("--rebind-every", type=float, default=0.0, metavar="S", help="go on from a new port")
+    parser.add_argument("--bootstrap", action="store_true", help="host and port are of a Bootstrap-Server")
+    parser.add_argument("--bootstrap-hold", type=float, default=0.0, metavar="S", help="ask it after (0)")
+
+
+def _sim(options: argparse.Namespace) -> int:
+    from ..lwm2m.content_formats import ContentFormat
+    from ..sim.channel import DtlsOptions
+    from ..sim.credentials import choose
+    from ..sim.fleet import run
+    from ..sim.options import Reporting, SimOptions
+
+    try:
+        content_format = None if options.format is None else ContentFormat(options.format)
+    except ValueError:
+        known = ", ".join(f"{f.value} {f.name}" for f in ContentFormat)
+        raise UsageError("format_unknown", f"no Content-Format {options.format}", f"one of {known}") from None
+    wanted = replace(
+        SimOptions(),
+        count=options.count,
+        host=options.host,
+        port=(5684 if options.dtls else 5683) if options.port is None else options.port,
+        prefix=options.prefix,
+        lifetime_s=options.lifetime,
+        queue_mode=options.queue_mode,
+        lwm2m_version=options.lwm2m,
+        content_format=content_format,
+        sample_period_s=options.period,
+        reporting=Reporting(options.report),
+        confirmable=not options.non,
+        seed=options.seed,
+        awake_s=options.awake,
+        wake_period_s=options.wake_every,
+        deregister=not options.vanish,
+        credentials=choose(
+            options.dtls, options.psk, options.psk_file, (options.cert, options.key, options.ca)
+        ),
+        dtls=DtlsOptions(cid_bytes=options.own_cid if options.cid else None, resume=options.resume),
+        rebind_every_s=options.rebind_every,
+        bootstrap=options.bootstrap,
+        bootstrap_hold_s=options.bootstrap_hold,
+    )
+    logs.set_up("info")
+    asyncio.run(_until_stopped(run(wanted)))
+    return 0
+
+
+async def _until_stopped(work: Coroutine[Any, Any, object]) -> None:
+    """Run until done, or until SIGINT or SIGTERM cancels it; it then cleans up."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

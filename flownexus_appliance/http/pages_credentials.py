@@ -1,0 +1,195 @@
+"""Giving devices their credentials: adding a device, the one look at its key, renewing, removing."""
+
+from typing import Final
+
+from aiohttp import web
+
+from ..db.credentials import ProofKind
+from ..errors import ApplianceError, UsageError, clean
+from . import pages_forms, provisioning, views_recipes, views_trust
+from .api_credentials import MAX_VALID_DAYS
+from .credentials import CredentialEntry, entry_of
+from .pages_forms import Form, Problem
+from .pages_frame import render
+from .pages_once import ONCE
+from .ports import PARTS
+from .provisioning import Given
+from .views import device_url
+
+KINDS: Final = tuple(kind.value for kind in ProofKind)
+# Which field of the form an error is about.
+FIELDS: Final = {
+    "endpoint_invalid": "endpoint",
+    "endpoint_missing": "endpoint",
+    "identity_invalid": "identity",
+    "identity_taken": "identity",
+    "key_invalid": "key",
+    "name_invalid": "endpoint",
+    "name_too_long": "endpoint",
+    "request_key_unsupported": "csr",
+    "request_name": "csr",
+    "request_unreadable": "csr",
+    "request_unsigned": "csr",
+    "validity_invalid": "valid_days",
+}
+GONE: Final = 410
+
+
+def routes() -> list[web.RouteDef]:
+    # Not below /devices/, where every name is a device's.
+    return [
+        web.get("/add-device", ask_add),
+        web.post("/add-device", add),
+        web.get("/given/{name}", show_given, allow_head=False),  # to look is to take
+        web.get("/credentials/{id}/renew", ask_renew),
+        web.post("/credentials/{id}/renew", renew),
+        web.get("/credentials/{id}/remove", ask_remove),
+        web.post("/credentials/{id}/remove", remove),
+    ]
+
+
+async def ask_add(request: web.Request) -> web.Response:
+    """The form for a device; ?endpoint= fills in its name."""
+    return _add_form(request, Form({"endpoint": request.query.get("endpoint", ""), "kind": "psk"}))
+
+
+async def add(request: web.Request) -> web.Response:
+    form = await pages_forms.read(request)
+    parts = request.app[PARTS]
+    # White space around a name is part of it for the wire, and never meant by who types it here.
+    endpoint = form.text("endpoint")
+    try:
+        if not endpoint:
+            raise UsageError("endpoint_missing", "the device has no name", "give it one")
+        kind = pages_forms.chosen(form.text("kind"), KINDS, "kind")
+        label = form.text("label")[: provisioning.MAX_LABEL]
+        if kind == ProofKind.PSK:
+            given = await provisioning.give_psk(
+                parts, endpoint, form.optional("identity"), form.optional("key"), label
+            )
+        else:
+            given = await provisioning.give_certificate(
+                parts, endpoint, form.optional("csr"), _valid_days(form), label
+            )
+    except ApplianceError as error:
+        return _add_form(request, form, Problem.of(error, FIELDS))
+    return _hand_over(request, given)
+
+
+async def show_given(request: web.Request) -> web.Response:
+    """What was made, this once."""
+    given = request.app[ONCE].take(request.match_info["name"])
+    if not isinstance(given, Given):
+        return render(request, "given_gone.html", status=GONE, secret=True)
+    known = request.app[PARTS].credentials.of(given.credential.endpoint)
+    return render(
+        request,
+        "given.html",
+        secret=True,
+        given=given,
+        uri=views_recipes.secure_uri(given.uris),
+        recipes=views_recipes.recipes(given),
+        count=len(known),
+    )
+
+
+async def ask_renew(request: web.Request) -> web.Response:
+    """What a renewal means, before it is done."""
+    return _renew_form(request, _entry(request), Form())
+
+
+async def renew(request: web.Request) -> web.Response:
+    entry = _entry(request)
+    form = await pages_forms.read(request)
+    try:
+        if entry.kind == ProofKind.PSK:
+            given = await provisioning.renew(request.app[PARTS], entry.id)
+        else:
+            csr = form.optional("csr")
+            given = await provisioning.renew(request.app[PARTS], entry.id, csr, _valid_days(form))
+    except ApplianceError as error:
+        return _renew_form(request, entry, form, Problem.of(error, FIELDS))
+    return _hand_over(request, given)
+
+
+async def ask_remove(request: web.Request) -> web.Response:
+    """What a removal means, before it is done."""
+    return _remove_form(request, _entry(request))
+
+
+async def remove(request: web.Request) -> web.Response:
+    entry = _entry(request)
+    await pages_forms.read(request)
+    parts = request.app[PARTS]
+    try:
+        await parts.credentials.remove(entry.id)
+    except ApplianceError as error:
+        return _remove_form(request, entry, Problem.of(error, {}))
+    # A name that was never seen has nothing left to show.
+    known = await parts.reader.endpoint(entry.endpoint)
+    return pages_forms.see_other("/" if known is None else device_url(entry.endpoint))
+
+
+def _hand_over(request: web.Request, given: Given) -> web.Response:
+    return pages_forms.see_other(f"/given/{request.app[ONCE].put(given)}")
+
+
+def _valid_days(form: Form) -> int | None:
+    return form.whole("valid_days", 1, MAX_VALID_DAYS, "validity_invalid")
+
+
+def _entry(request: web.Request) -> CredentialEntry:
+    """The credential in the address, which must be good still."""
+    text = request.match_info["id"]
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise UsageError(
+            "credential_unknown",
+            f"not the number of a credential: {clean(text, 40)}",
+            "the page of a device lists those it has",
+        )
+    return entry_of(request.app[PARTS].credentials.get(int(text)))
+
+
+def _add_form(request: web.Request, form: Form, problem: Problem | None = None) -> web.Response:
+    parts = request.app[PARTS]
+    return render(
+        request,
+        "add_device.html",
+        status=200 if problem is None else problem.status,
+        # A key may stand in the form.
+        secret=True,
+        form=form,
+        problem=problem,
+        doubt=parts.certificates.doubt(),
+        uri=views_recipes.secure_uri(parts.coap_uris),
+        max_days=MAX_VALID_DAYS,
+    )
+
+
+def _renew_form(
+    request: web.Request, entry: CredentialEntry, form: Form, problem: Problem | None = None
+) -> web.Response:
+    return render(
+        request,
+        "renew.html",
+        status=200 if problem is None else problem.status,
+        view=views_trust.credential_view(entry),
+        form=form,
+        problem=problem,
+        max_days=MAX_VALID_DAYS,
+    )
+
+
+def _remove_form(
+    request: web.Request, entry: CredentialEntry, problem: Problem | None = None
+) -> web.Response:
+    parts = request.app[PARTS]
+    return render(
+        request,
+        "remove.html",
+        status=200 if problem is None else problem.status,
+        view=views_trust.credential_view(entry),
+        problem=problem,
+        last=len(parts.credentials.of(entry.endpoint)) == 1,
+        plain=parts.plain,
+    )
