@@ -35,7 +35,7 @@ interop: ## Foreign clients against the daemon: libcoap, Leshan
 
 fuzz: ## The DTLS engine under sanitizers, 25 s; longer: make fuzz SECONDS=600
 	scripts/setup.sh run
-	tests/fuzz/run $(SECONDS) $(SEED)
+	tests/fuzz/run $(or $(SECONDS),25) $(SEED)
 
 bench: ## The figures of benchmarks/results.json
 	scripts/setup.sh bench

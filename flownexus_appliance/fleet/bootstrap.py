@@ -2,18 +2,17 @@
 
 LwM2M Core 1.1.1 6.1; Transport 1.1.1 6.4.2. The device is answered at once and then asked step by
 step. Every secret is on disk before the device hears of it, so one that fails half-way comes again and
-gets what is known. What to ask for is `lwm2m/bootstrap.py`, when to ask a device to come again
-`bootstrap_renewal.py`.
+gets what is known. What to ask for is in `lwm2m/bootstrap.py`, what a device proves itself by in
+`bootstrap_material.py`, when it is asked to come again in `bootstrap_renewal.py`.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..db.credentials import Credential, CredentialOrigin, CredentialState, ProofKind
 from ..db.store import Store
 from ..errors import ApplianceError, PeerError, UsageError, clean
 from ..events import EventBus
@@ -28,14 +27,7 @@ from ..lwm2m.bootstrap import (
 )
 from ..lwm2m.bootstrap_config import BootstrapConfig, Security, format_config, parse_config
 from ..lwm2m.bootstrap_instances import SERVER, ServerResource
-from ..lwm2m.bootstrap_plan import (
-    CertificateMaterial,
-    Material,
-    Operation,
-    PskMaterial,
-    extra_writes,
-    pack,
-)
+from ..lwm2m.bootstrap_plan import Operation, extra_writes, pack
 from ..lwm2m.core import Moment
 from ..lwm2m.effects import Reply, Success
 from ..lwm2m.links import format_links
@@ -44,7 +36,8 @@ from ..lwm2m.plain import to_plain
 from ..lwm2m.registration import Registration
 from ..lwm2m.requests import check_endpoint
 from ..lwm2m.values import TypeLookup
-from .bootstrap_renewal import DeviceAuthority, Renewals
+from .bootstrap_material import DeviceAuthority, Materials
+from .bootstrap_renewal import Renewals
 from .credentials import Credentials
 from .ports import Action, Downlink, Method, Respond, Sender, Uplink, Wire
 
@@ -98,19 +91,29 @@ class _Job:
     uri: str
 
 
+class _Lane:
+    """The bootstraps of one kind of sender, each with its own bounds: nobody knows who speaks plain CoAP,
+    and those must not be able to keep out the others."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(AT_ONCE)
+        self.tasks: set[asyncio.Task[None]] = set()
+
+
 class Bootstrap:
     """All bootstraps under way, and the configurations."""
 
     def __init__(self, parts: BootstrapParts) -> None:
         self._parts = parts
         self._wire: Wire | None = None
-        self._authority: DeviceAuthority | None = None
+        self._materials = Materials(parts.credentials)
         self._ports: Mapping[str, int] = {}
         self._configs: dict[str, BootstrapConfig] = {}
         self._unreadable: set[str] = set()
-        self._turn = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._secure = _Lane()
+        self._plain = _Lane()
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopped = False
         self._renewals = Renewals(
             parts.credentials, parts.registration, parts.listens, self._gives_certificate, self._ask_back
         )
@@ -131,7 +134,7 @@ class Bootstrap:
 
     def attach(self, authority: DeviceAuthority) -> None:
         """Give it who makes certificates; without one it gives none."""
-        self._authority = authority
+        self._materials.attach(authority)
         self._renewals.attach(authority)
 
     def listen_on(self, coap_port: int, coaps_port: int) -> None:
@@ -140,9 +143,11 @@ class Bootstrap:
 
     async def stop(self) -> None:
         """Break off what is under way; those devices come again."""
-        for task in self._tasks:
+        self._stopped = True
+        tasks = [*self._secure.tasks, *self._plain.tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, self._renewals.stop(), return_exceptions=True)
+        await asyncio.gather(*tasks, self._renewals.stop(), return_exceptions=True)
 
     def tick(self, moment: Moment) -> None:
         """What time brings about: devices whose certificates end are asked to come."""
@@ -226,11 +231,7 @@ class Bootstrap:
     def _gives_certificate(self, endpoint: str) -> int | None:
         """How long before its certificate ends a device is to come, in s; None where it gets none."""
         config = self._effective(endpoint)
-        if config.instances is not None or config.security not in (Security.CERTIFICATE, Security.AS_IS):
-            return None
-        if config.security is Security.AS_IS and self._psk_of(endpoint) is not None:
-            return None
-        return config.renew_before_s
+        return config.renew_before_s if self._materials.certifies(endpoint, config) else None
 
     # Client-initiated
 
@@ -245,7 +246,8 @@ class Bootstrap:
         except PeerError as error:
             self._tell(endpoint, "refused", False, error.message)
             raise
-        if len(self._tasks) >= MAX_UNDER_WAY:
+        lane = self._secure if job.sender.secure else self._plain
+        if self._stopped or len(lane.tasks) >= MAX_UNDER_WAY:
             respond(None)  # the device sends it again, and some have ended by then
             return
         keys = (job.sender.peer, job.endpoint)
@@ -255,10 +257,13 @@ class Bootstrap:
         self._tell(endpoint, "requested", True, _how(job))
         if packed is None:
             respond(Reply(Success.CHANGED))
-            work = self._run(job, earlier)
+            started = asyncio.create_task(self._run(job, lane, earlier), name="bootstrap")
         else:
-            work = self._answer_pack(job, packed, respond)
-        started = self._spawn(work)
+            answer = _Answer(respond)
+            started = asyncio.create_task(self._make_pack(job, packed, answer), name="bootstrap")
+            started.add_done_callback(answer.send)
+        lane.tasks.add(started)
+        started.add_done_callback(lane.tasks.discard)
         self._running.update(dict.fromkeys(keys, started))
         started.add_done_callback(partial(self._forget, keys))
 
@@ -288,15 +293,18 @@ class Bootstrap:
             raise _refused(endpoint, f"no {scheme} address to send it to", "configure its uri")
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
-    async def _run(self, job: _Job, earlier: Sequence[asyncio.Task[None]]) -> None:
+    async def _run(self, job: _Job, lane: _Lane, earlier: Sequence[asyncio.Task[None]]) -> None:
         session = BootstrapSession(job.config, job.request, self._parts.types)
         try:
             async with asyncio.timeout(SESSION_S):
                 await asyncio.gather(*earlier, return_exceptions=True)
-                async with self._turn:
+                async with lane.turn:
                     await self._play(job, session)
                     if session.wants_material:
-                        session.equip(await self._material(job), job.uri)
+                        session.equip(
+                            await self._materials.make(job.endpoint, job.config, job.sender.enrolling),
+                            job.uri,
+                        )
                         await self._play(job, session)
         except TimeoutError:
             session.fail(f"it took more than {SESSION_S:.0f} s")
@@ -326,76 +334,20 @@ class Bootstrap:
 
     # Bootstrap-Pack
 
-    async def _answer_pack(self, job: _Job, content_format: int, respond: Respond) -> None:
-        outcome: Reply | PeerError | None = None
+    async def _make_pack(self, job: _Job, content_format: int, answer: "_Answer") -> None:
         try:
-            payload = pack(job.config, await self._material(job), job.uri, self._parts.types, content_format)
-            if len(payload) > MAX_PACK_BYTES:
-                outcome = PeerError("not_found", "the pack is too large for one message", "use /bs")
-            else:
-                outcome = Reply(Success.CONTENT, payload=payload, content_format=content_format)
+            material = await self._materials.make(job.endpoint, job.config, job.sender.enrolling)
+            payload = pack(job.config, material, job.uri, self._parts.types, content_format)
         except PeerError as error:
-            outcome = error
+            answer.outcome = error
         except ApplianceError as error:
             self._tell(job.endpoint, "failed", False, error.message)
-        finally:
-            respond(outcome)
-        if isinstance(outcome, Reply):
-            self._tell(job.endpoint, "packed", True, f"Content-Format {content_format}")
-
-    # What a device proves itself by from now on
-
-    async def _material(self, job: _Job) -> Material:
-        """The device's credential, on disk before it is told. Raises ApplianceError."""
-        config, credentials = job.config, self._parts.credentials
-        if config.instances is not None or config.security is Security.NONE:
-            return None
-        if job.sender.enrolling:
-            # A key, whatever is configured: its bootstrap account ends with the enrolment window, so
-            # nothing that ends could be renewed.
-            return _psk(await credentials.enrol(job.endpoint))
-        own = self._psk_of(job.endpoint)
-        if config.security is Security.CERTIFICATE or (config.security is Security.AS_IS and own is None):
-            return await self._certificate(job.endpoint, bool(own))
-        return _psk(await credentials.renew_psk(job.endpoint) if own is None else own)
-
-    def _psk_of(self, endpoint: str) -> Credential | None:
-        """The key to give a device again: one that waits to be brought, else the one it came with."""
-        keys = [c for c in self._parts.credentials.of(endpoint) if c.kind is ProofKind.PSK]
-        offered = [c for c in keys if c.state is CredentialState.OFFERED]
-        return max(offered or keys, key=lambda c: (c.last_used_ms, c.id), default=None)
-
-    async def _certificate(self, endpoint: str, has_psk: bool) -> CertificateMaterial:
-        """A new certificate.
-
-        Without a key the device came by a certificate and will come by it again, so the new one must
-        not take its place: then it stands beside it, and of those made before only the last that was
-        used stays.
-        """
-        authority, credentials = self._authority, self._parts.credentials
-        if authority is None or not (roots := authority.roots()):
-            raise UsageError("pki_empty", "the box has no certificate authority yet", "set its clock first")
-        made = authority.issue(endpoint)
-        before = [
-            c
-            for c in credentials.of(endpoint)
-            if c.kind is ProofKind.CERTIFICATE and c.origin is CredentialOrigin.BOOTSTRAP
-        ]
-        await credentials.add_certificate(
-            endpoint,
-            made.certificate,
-            made.fingerprint,
-            made.serial,
-            round(made.not_after.timestamp() * 1000),
-            state=CredentialState.OFFERED if has_psk else CredentialState.ACTIVE,
-            origin=CredentialOrigin.BOOTSTRAP,
-        )
-        if not has_psk:
-            used = max((c.id for c in before if c.first_used_ms), default=None)
-            for credential in before:
-                if credential.id != used:
-                    await credentials.remove(credential.id)
-        return CertificateMaterial(made.certificate, made.key, roots[0])
+        else:
+            if len(payload) > MAX_PACK_BYTES:
+                answer.outcome = PeerError("not_found", "the pack is too large for one message", "use /bs")
+            else:
+                answer.outcome = Reply(Success.CONTENT, payload=payload, content_format=content_format)
+                self._tell(job.endpoint, "packed", True, f"Content-Format {content_format}")
 
     # Telling
 
@@ -430,18 +382,21 @@ class Bootstrap:
             },
         )
 
-    # Tasks
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name="bootstrap")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     def _forget(self, keys: Sequence[str], done: asyncio.Task[None]) -> None:
         for key in keys:
             if self._running.get(key) is done:
                 del self._running[key]
+
+
+@dataclass(slots=True)
+class _Answer:
+    """How a Bootstrap-Pack-Request is answered, once its task has ended, however that was."""
+
+    respond: Respond
+    outcome: Reply | PeerError | None = None
+
+    def send(self, _: object) -> None:
+        self.respond(self.outcome)
 
 
 def _downlink(ask: Ask) -> Downlink:
@@ -461,10 +416,6 @@ def _pack_format(accept: int | None) -> int:
         if accept in (None, known):
             return int(known)
     raise PeerError("not_acceptable", f"no Bootstrap-Pack in Content-Format {accept}", "ask for 112")
-
-
-def _psk(credential: Credential) -> PskMaterial:
-    return PskMaterial(credential.proof.value, credential.secret)
 
 
 def _how(job: _Job) -> str:

@@ -7,16 +7,15 @@ a few at a time; one that does not come is asked again, ever more rarely.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from ..db.credentials import Credential, CredentialOrigin, ProofKind
 from ..lwm2m.bootstrap_instances import SERVER
 from ..lwm2m.core import Moment
 from ..lwm2m.model import version_key
 from ..lwm2m.registration import Registration
-from ..pki.devices import DeviceCertificate
+from .bootstrap_material import DeviceAuthority
 from .credentials import Credentials
 
 AT_ONCE: Final = 4
@@ -26,19 +25,6 @@ FIRST_PAUSE_S: Final = 20 * 60.0
 LONGEST_PAUSE_S: Final = 24 * 3600.0
 # /1/x/9 is there since version 1.1 of the Server object.
 _TRIGGER_SINCE: Final = (1, 1)
-
-
-class DeviceAuthority(Protocol):
-    """Who makes certificates for devices, by a clock that can be trusted."""
-
-    def issue(self, endpoint: str) -> DeviceCertificate:
-        """Make a key and a certificate; raises ApplianceError where it cannot be done now."""
-
-    def roots(self) -> tuple[bytes, ...]:
-        """DER of all trusted roots, newest first; empty while there are none."""
-
-    def accepted_until(self, certificate: bytes) -> datetime | None:
-        """When a certificate (DER) stops to be accepted, its root's end included; None: it is not."""
 
 
 class Reason(StrEnum):

@@ -96,14 +96,18 @@ class Credentials:
         return known
 
     def admit(self, proof: Proof) -> Admission | None:
-        """See `ports.Keyring`. Counts as a use, so ask when a peer speaks and not to look around."""
+        """See `ports.Keyring`."""
+        admission = self.whose(proof)
+        if proof in self._open:
+            self._use(self._open[proof])
+        return admission
+
+    def whose(self, proof: Proof) -> Admission | None:
+        """See `ports.Keyring`."""
         if self._enrolment.window is not None and proof == enrolment.PROOF:
             return Admission(None, ENROLMENT_ID)
         credential = self._open.get(proof)
-        if credential is None:
-            return None
-        self._use(credential)
-        return Admission(credential.endpoint, credential.id)
+        return None if credential is None else Admission(credential.endpoint, credential.id)
 
     def watch(self, changed: Changed) -> None:
         """See `ports.Keyring`."""
@@ -126,7 +130,7 @@ class Credentials:
             raise UsageError(
                 "credential_unknown",
                 f"no credential {credential_id} that could still be used",
-                "list them: flownexus device credentials",
+                "list the credentials of its device: what ended stays in the list",
             )
         return credential
 

@@ -185,7 +185,10 @@ class Keyring(Protocol):
         """All that may come in now, with the key of a PSK, b"" for a certificate."""
 
     def admit(self, proof: Proof) -> Admission | None:
-        """Whom a proof stands for now; None where it is good no more."""
+        """Whom a proof stands for, now that it was used; None where it is good no more."""
+
+    def whose(self, proof: Proof) -> Admission | None:
+        """The same for who only wants to know: it is no use of the credential."""
 
     def watch(self, changed: Callable[[Proof, bytes | None], None]) -> None:
         """Have `changed` called with each proof that is let in (its secret) or is good no more (None).

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from ..errors import ApplianceError
+from ..pki.roots import OVERLAP
 from . import pages_forms, views_trust
 from .api_certificates import MAX_OVERLAP_DAYS, MIN_OVERLAP_DAYS, entries
 from .pages_forms import Form, Problem
@@ -81,15 +82,14 @@ async def _change(
     return pages_forms.see_other(f"/certificates?done={done}")
 
 
-def _confirm(
-    request: web.Request, template: str, form: Form, problem: Problem | None = None
-) -> web.Response:
+def _confirm(request: web.Request, template: str, form: Form, problem: Problem | None = None) -> web.Response:
     return render(
         request,
         template,
         place=PLACE,
         status=200 if problem is None else problem.status,
         page=_page(request),
+        usual_days=OVERLAP.days,
         form=form,
         problem=problem,
     )

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from ..db.credentials import ProofKind
 from ..errors import ApplianceError, UsageError, clean
+from ..pki.devices import VALIDITY
 from . import pages_forms, provisioning, views_recipes, views_trust
 from .api_credentials import MAX_VALID_DAYS
 from .credentials import CredentialEntry, entry_of
@@ -162,7 +163,7 @@ def _add_form(request: web.Request, form: Form, problem: Problem | None = None) 
         problem=problem,
         doubt=parts.certificates.doubt(),
         uri=views_recipes.secure_uri(parts.coap_uris),
-        max_days=MAX_VALID_DAYS,
+        usual_days=VALIDITY.days,
     )
 
 
@@ -176,7 +177,7 @@ def _renew_form(
         view=views_trust.credential_view(entry),
         form=form,
         problem=problem,
-        max_days=MAX_VALID_DAYS,
+        usual_days=VALIDITY.days,
     )
 
 
@@ -191,5 +192,4 @@ def _remove_form(
         view=views_trust.credential_view(entry),
         problem=problem,
         last=len(parts.credentials.of(entry.endpoint)) == 1,
-        plain=parts.plain,
     )

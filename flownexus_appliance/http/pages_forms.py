@@ -93,9 +93,7 @@ def _check_origin(request: web.Request) -> None:
 
 def see_other(url: str) -> web.Response:
     """Have the browser get a page after its form was taken, so that a reload sends nothing again."""
-    return web.Response(
-        status=HTTPStatus.SEE_OTHER, headers={"Location": url, "Cache-Control": "no-store"}
-    )
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": url, "Cache-Control": "no-store"})
 
 
 def chosen(text: str, known: Sequence[str], what: str) -> str:

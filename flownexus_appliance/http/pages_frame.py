@@ -56,7 +56,6 @@ def set_up_templates(app: web.Application, parts: Parts) -> None:
         content_formats=wording.CONTENT_FORMATS,
         transports=wording.TRANSPORTS,
         credential_kinds=wording.CREDENTIAL_KINDS,
-        credential_states=wording.CREDENTIAL_STATES,
         credential_origins=wording.CREDENTIAL_ORIGINS,
         ranges=views.RANGES,
         device_url=views.device_url,

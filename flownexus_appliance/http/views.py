@@ -120,6 +120,12 @@ class DeviceCard:
     readings: tuple[Reading, ...]
     more: int
 
+    @property
+    def unencrypted(self) -> bool:
+        """Whether it is registered over plain CoAP."""
+        registration = self.device.registration
+        return registration is not None and not registration.secure
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:

@@ -38,7 +38,9 @@ def secure_uri(uris: tuple[str, ...]) -> str:
 
 def _for_psk(uri: str, endpoint: str, psk: PskGiven) -> tuple[Recipe, ...]:
     same = psk.identity == endpoint
-    zephyr_note = "Sample samples/net/lwm2m_client, built with overlay-dtls.conf. It uses one name as endpoint"
+    zephyr_note = (
+        "Sample samples/net/lwm2m_client, built with overlay-dtls.conf. It uses one name as endpoint"
+    )
     zephyr_note += " name and as PSK identity"
     zephyr_note += "." if same else f", which are not the same here: enter {psk.identity} in its code."
     return (
@@ -99,8 +101,8 @@ def _for_certificate(uri: str, endpoint: str) -> tuple[Recipe, ...]:
     return (
         Recipe(
             "Zephyr",
-            "Security mode 2: the certificate goes to /0/0/3, the root to /0/0/4, the key to /0/0/5. The sample"
-            " samples/net/lwm2m_client does so when it is built with overlay-dtls-cert.conf.",
+            "Security mode 2: the certificate goes to /0/0/3, the root to /0/0/4, the key to /0/0/5. The"
+            " sample samples/net/lwm2m_client does so when it is built with overlay-dtls-cert.conf.",
             f"CONFIG_NET_SAMPLE_LWM2M_SERVER={_kconfig(uri)}\nCONFIG_NET_SAMPLE_LWM2M_ID={_kconfig(endpoint)}",
         ),
         Recipe(
@@ -127,7 +129,8 @@ def _for_certificate(uri: str, endpoint: str) -> tuple[Recipe, ...]:
             "libcoap's coap-client",
             "Registers the device for a minute, to see that the certificate is right.",
             f"coap-client -m post -c device.pem -j device.key -C ca.pem -O 15,lwm2m=1.1"
-            f" -O {shlex.quote(f'15,ep={endpoint}')} -O 15,lt=60 -t 40 -e '</3/0>' {shlex.quote(f'{uri}/rd')}",
+            f" -O {shlex.quote(f'15,ep={endpoint}')} -O 15,lt=60 -t 40 -e '</3/0>'"
+            f" {shlex.quote(f'{uri}/rd')}",
         ),
     )
 

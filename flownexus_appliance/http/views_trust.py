@@ -4,21 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..db.credentials import Proof, ProofKind, identity_text
+from ..db.credentials import CredentialState, Proof, ProofKind, identity_text
 from .api_certificates import CertificateEntry
 from .credentials import CredentialEntry
 from .devices import Device
-from .wording import CERTIFICATE_KINDS, CERTIFICATE_STATES, fingerprint_text
+from .wording import CERTIFICATE_KINDS, CERTIFICATE_STATES, CREDENTIAL_STATES, fingerprint_text
 
 # Where /api/v1/certificates lists them together, a page tells them apart by what they are for.
 OWN: Final = frozenset({"dtls", "https"})
 RENEWED: Final[Mapping[str, str]] = {
     "dtls": "The certificate for devices is made anew",
     "https": "The certificate for browsers is made anew",
-}
-ENDS: Final[Mapping[str, str]] = {
-    "dtls": "The present certificate for devices would end",
-    "https": "The present certificate for browsers would end",
 }
 
 
@@ -33,9 +29,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class CredentialView:
-    """A credential with the addresses of what can be done to it."""
+    """A credential with the addresses of what can be done to it; `state` in words."""
 
     entry: CredentialEntry
+    state: str
     identity: str
     remove_url: str
     renew_url: str
@@ -101,7 +98,9 @@ def credential_view(entry: CredentialEntry) -> CredentialView:
     psk = entry.kind == ProofKind.PSK
     address = f"/credentials/{entry.id}"
     identity = entry.identity if psk else fingerprint_text(entry.identity)
-    return CredentialView(entry, identity, f"{address}/remove", f"{address}/renew")
+    unused = entry.state == CredentialState.ACTIVE and entry.first_used_ms is None
+    state = "Not used yet" if unused else CREDENTIAL_STATES[entry.state]
+    return CredentialView(entry, state, identity, f"{address}/remove", f"{address}/renew")
 
 
 def certificates_page(entries: Sequence[CertificateEntry], doubt: str) -> CertificatesPage:
@@ -131,7 +130,6 @@ def _steps(entries: Sequence[CertificateEntry]) -> tuple[Step, ...]:
         if entry.kind in OWN:
             if entry.next_step_ms is not None:
                 steps.append(Step(entry.next_step_ms, RENEWED[entry.kind], entry.subject))
-            steps.append(Step(entry.not_after_ms, ENDS[entry.kind], entry.subject))
         elif entry.kind == "root" and entry.state == "old":
             steps.append(Step(entry.trusted_until_ms, "The older root is trusted no more", entry.subject))
         elif entry.kind == "root":

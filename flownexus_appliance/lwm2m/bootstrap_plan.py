@@ -174,7 +174,10 @@ class _Listing:
         for link in links:
             path = _instance_of(link.target)
             if path is not None and path[0] in found:
-                found[path[0]][path[1]] = _short_server_id(link)
+                # One that is told twice, once without a number, may be the bootstrap account.
+                short_id = _short_server_id(link)
+                known = found[path[0]].setdefault(path[1], short_id)
+                found[path[0]][path[1]] = short_id if known == short_id else None
         # A device that names no Security instance, though it came by one, keeps them to itself.
         return cls(found[SECURITY[0]] or None, found[SERVER[0]], deleted)
 

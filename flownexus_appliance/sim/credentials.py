@@ -196,11 +196,11 @@ def read_certificates(data: bytes) -> tuple[bytes, ...]:
 
 def read_key(data: bytes) -> bytes:
     """The private key in PEM text or in DER (PKCS #8 or SEC 1), as DER; raises ValueError."""
-    if not _PEM.search(data):
-        (key,) = _split_der(data)
-        return key
-    # `openssl ecparam -genkey` writes the curve's parameters in front of the key.
-    keys = [_unarmoured(body) for label, body in _PEM.findall(data) if label in _KEYS]
+    if _PEM.search(data):
+        # `openssl ecparam -genkey` writes the curve's parameters in front of the key.
+        keys = [_unarmoured(body) for label, body in _PEM.findall(data) if label in _KEYS]
+    else:
+        keys = _split_der(data)
     if len(keys) != 1:
         raise ValueError("not one private key without a passphrase")
     return keys[0]

@@ -48,4 +48,4 @@ class Statistics:
 
     @property
     def failures(self) -> int:
-        return self.registration_failures + self.handshakes_failed + self.timeouts + self.resets
+        return self.registration_failures + self.timeouts + self.resets

@@ -1,7 +1,7 @@
-"""Writes the header with the keys and certificates that the fuzzer of the DTLS engine uses; made anew each time.
+"""Writes the header with the keys and certificates that the fuzzer of the DTLS engine uses.
 
-A root, and by it a certificate for the server, one for a device that is let in and one for a device that is
-not. Usage: material.py FILE
+Made anew each time: a root, and by it a certificate for the server, one for a device that is let in and
+one for a device that is not. Usage: material.py FILE
 """
 
 import sys

@@ -18,7 +18,7 @@ from tests.peer import ACK, Frame
 
 from .daemon import LOOPBACK, Credential, Psk
 
-ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 5.0
 STOP_WITHIN_S = 10.0
 
 

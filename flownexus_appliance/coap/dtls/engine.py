@@ -143,7 +143,12 @@ class Session:
         self._session = ffi.gc(_made(lib.dtls_session_new(context._config)), lib.dtls_session_free)
 
     def use_cid(self, cid: bytes | None) -> None:
-        """Have the peer send records with this Connection ID, of the context's length; None: with none."""
+        """Have the peer send records with this Connection ID; None: with none.
+
+        Raises ValueError where it has not the context's length.
+        """
+        if cid is not None and len(cid) != self.context.cid_bytes:
+            raise ValueError(f"a Connection ID of {self.context.cid_bytes} bytes")
         _raise(lib.dtls_session_cid(self._session, cid is not None, cid or ffi.NULL))
 
     def offer(self, frozen: bytes) -> None:
@@ -318,6 +323,7 @@ INVALID_MAC: Final = -0x7180
 VERIFY_FAILED: Final = -0x2700
 UNKNOWN_CA, NOT_LISTED, NOT_VALID_NOW = (VERIFY_FAILED - reason for reason in (1, 2, 3))
 NO_CERTIFICATE: Final = -0x7480
+BAD_CERTIFICATE: Final = -0x7A00  # of another use than its place asks for, or unreadable
 NO_SUITE: Final = -0x6E00  # MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE
 TIMEOUT: Final = -0x6800
 FATAL_ALERT: Final = -0x7780
@@ -325,6 +331,7 @@ _FAILURES: Final = {
     UNKNOWN_IDENTITY: ("psk_unknown", "no device has this PSK identity: compare it with its credentials"),
     INVALID_MAC: ("psk_wrong", "the key is not the one of this identity: give the device the right one"),
     VERIFY_FAILED: ("certificate_refused", "not one that the box makes for a device: issue a new one"),
+    BAD_CERTIFICATE: ("certificate_refused", "not one that the box makes for a device: issue a new one"),
     UNKNOWN_CA: ("certificate_foreign", "issue one by this box, or see whether its root has ended"),
     NOT_LISTED: ("certificate_revoked", "issue a new one, if the device is to come in"),
     NOT_VALID_NOW: ("certificate_expired", "issue a new one; compare the clock of the box"),

@@ -331,6 +331,7 @@ class DtlsTransport:
 
     def _closed(self, peer: DtlsPeer) -> None:
         """The peer has ended its session: it may resume it, and nothing else."""
+        self._say(peer, CLOSE_NOTIFY)  # RFC 5246 7.2.1 has it answered; GnuTLS waits for that
         self.sessions.remove(peer)
         if peer.id in self._resumable:
             self._saver.closed(peer)
@@ -339,17 +340,22 @@ class DtlsTransport:
 
     def _end(self, peer: DtlsPeer, alert: int | None = CLOSE_NOTIFY) -> None:
         """End a session for good, with a word to the peer where that is possible."""
-        if alert is not None and peer.way is not None and peer.records_out < peer.record_limit:
-            try:
-                session = self.sessions.wake(peer)
-            except DtlsError:
-                pass  # what was parked cannot be read: it goes without a word
-            else:
-                session.alert(alert)
-                self._flush(session, peer.way)
+        if alert is not None:
+            self._say(peer, alert)
         self.sessions.remove(peer)
         self._resumable.drop(peer.id)
         self._saver.ended(peer.id)
+
+    def _say(self, peer: DtlsPeer, alert: int) -> None:
+        """Send an alert, where that is possible."""
+        if peer.way is None or peer.records_out >= peer.record_limit:
+            return
+        try:
+            session = self.sessions.wake(peer)
+        except DtlsError:
+            return  # what was parked cannot be read: it goes without a word
+        session.alert(alert)
+        peer.records_out += self._flush(session, peer.way)
 
     def _credential_changed(self, proof: Proof, secret: bytes | None) -> None:
         kind = _KINDS[proof.kind]
@@ -365,7 +371,7 @@ class DtlsTransport:
     # A restart
 
     def _restore(self, saved: SavedSession) -> None:
-        admission = self._keyring.admit(saved.proof)
+        admission = self._keyring.whose(saved.proof)
         if admission is None or not are_counters(saved.counters):
             self._saver.ended(saved.id)
             return

@@ -194,6 +194,13 @@ async def test_who_was_never_seen_can_be_forgotten_and_who_was_cannot(box: Box) 
     assert await box.reader.names() == ["two"]
     await box.put(psk(3))
     assert await box.reader.names() == ["one", "two"]
+    box.store.remove_unseen("one")
+    box.store.add_samples("one", [], 4000)
+    box.store.put_heard({"one": 5000})
+    await box.store.commit()
+    row = await box.reader.endpoint("one")
+    assert row is not None
+    assert (row.first_seen_ms, row.last_seen_ms) == (4000, 5000)
 
 
 async def test_a_failed_commit_forgets_nobody(box: Box) -> None:

@@ -202,7 +202,15 @@ def modes(folder: Path) -> dict[str, int]:
     return {entry.name: entry.stat().st_mode & 0o777 for entry in folder.iterdir()}
 
 
-def test_what_is_made_is_for_its_owner_alone(path: Path) -> None:
+def test_what_is_made_is_for_its_owner_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from_the_first: dict[str, int] = {}
+    looks = migrate.refuse_unknown
+
+    def look(connection: sqlite3.Connection, name: Path) -> None:
+        from_the_first.update(modes(path.parent))
+        looks(connection, name)
+
+    monkeypatch.setattr(migrate, "refuse_unknown", look)
     before = os.umask(0)
     try:
         with closing(open_database(path)) as connection:
@@ -210,7 +218,7 @@ def test_what_is_made_is_for_its_owner_alone(path: Path) -> None:
             assert modes(path.parent) == dict.fromkeys([NAME, f"{NAME}-wal", f"{NAME}-shm"], 0o600)
     finally:
         os.umask(before)
-    assert modes(path.parent) == {NAME: 0o600}
+    assert modes(path.parent) == from_the_first == {NAME: 0o600}
 
 
 def test_a_file_that_others_could_read_is_closed_to_them_before_keys_come(path: Path) -> None:

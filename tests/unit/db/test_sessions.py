@@ -59,11 +59,11 @@ def change(path: Path, sql: str, *parameters: object) -> None:
 
 async def test_sessions_come_back_the_one_used_last_at_the_end(store: Store) -> None:
     keeper: SessionKeeper = store
-    sessions = [session(3), session(1, CERTIFICATE, live=False), session(2)]
+    sessions = [session(1), session(2, CERTIFICATE, live=False), replace(session(3), used_ms=7)]
     for saved in sessions:
         keeper.put_session(saved)
     await keeper.commit()
-    assert (await reopened(store)).sessions == (sessions[1], sessions[2], sessions[0])
+    assert (await reopened(store)).sessions == (sessions[2], sessions[0], sessions[1])
 
 
 async def test_a_session_put_again_replaces_its_earlier_state(store: Store) -> None:
@@ -128,12 +128,16 @@ async def test_by_what_a_session_was_proved(store: Store) -> None:
     assert store.session_proof(saved.name) is None
     store.put_session(saved)
     assert store.session_proof("dtls-000000000000000a") == CERTIFICATE
-    await store.commit()
-    await reopened(store)
-    assert store.session_proof(saved.name) == CERTIFICATE
-    store.remove_session(saved.id)
-    assert store.session_proof(saved.name) is None
-    assert store.session_proof("") is None
+    await store.stop()
+    again = Store(store.path, describe)
+    await again.start()
+    try:
+        assert again.session_proof(saved.name) == CERTIFICATE
+        again.remove_session(saved.id)
+        assert again.session_proof(saved.name) is None
+        assert again.session_proof("") is None
+    finally:
+        await again.stop()
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,14 @@ async def test_beyond_the_bound_there_is_silence(house: House, monkeypatch: pyte
     assert await comes(house, over_dtls("two", 2)) is None
 
 
+async def test_who_speaks_plain_coap_keeps_nobody_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap_module, "MAX_UNDER_WAY", 1)
+    await house.fleet.bootstrap.put_config("free", BootstrapConfig(security=Security.NONE, uri="coap://b"))
+    assert await comes(house, HERE, "ep=free") == Reply(Success.CHANGED)
+    await psk(house)
+    assert (await bootstraps(house, over_dtls("one"), Device())).data["ok"]
+
+
 async def test_one_that_takes_too_long_has_failed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap_module, "SESSION_S", 0.02)
     await psk(house)
@@ -419,7 +427,9 @@ async def test_a_stop_breaks_off_what_is_under_way(tmp_path: FilePath, clock: Fa
         await psk(stopping)
         assert await comes(stopping, over_dtls("one")) == Reply(Success.CHANGED)
         under_way = await stopping.wire.asked()
-    assert under_way.answered.cancelled()
+        await stopping.fleet.stop()
+        assert under_way.answered.cancelled()
+        assert await comes(stopping, over_dtls("one")) is None
 
 
 async def test_a_credential_that_the_disk_does_not_take_is_not_given(house: House) -> None:
@@ -462,6 +472,15 @@ async def test_a_pack_that_cannot_be_made_now_is_not_answered(house: House) -> N
     await house.fleet.bootstrap.put_config("", BootstrapConfig(security=Security.CERTIFICATE))
     await psk(house)
     assert await wants_pack(house, over_dtls("one"), 112) is None
+
+
+async def test_of_two_requests_for_a_pack_each_is_answered(house: House) -> None:
+    await psk(house)
+    uplinks = [asking(house, over_dtls("one"), accept=112) for _ in range(2)]
+    first, second = [house.ask(uplink) for uplink in uplinks]
+    async with asyncio.timeout(DEADLINE_S):
+        assert await first is None  # the second broke it off before it began
+        assert isinstance(await second, Reply)
 
 
 # Configurations

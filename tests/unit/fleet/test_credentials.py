@@ -412,6 +412,15 @@ async def test_a_renewed_key_takes_the_place_of_the_others_when_it_is_used(
     assert await credentials.renew_psk("one") != new
 
 
+async def test_one_that_was_offered_later_stays_when_an_earlier_one_is_used(credentials: Credentials) -> None:
+    first = await certificate(credentials, 1, state=CredentialState.OFFERED)
+    second = await certificate(credentials, 2, state=CredentialState.OFFERED)
+    credentials.admit(first.proof)
+    await until(lambda: credentials.get(first.id).state is CredentialState.ACTIVE)
+    credentials.admit(second.proof)
+    await until(lambda: [c.id for c in credentials.of("one")] == [second.id])
+
+
 async def test_a_renewed_certificate_takes_the_place_of_certificates(credentials: Credentials) -> None:
     key = await credentials.add_psk("one")
     await certificate(credentials, 1)
@@ -450,12 +459,20 @@ async def test_one_that_is_used_while_it_is_removed_stays_removed(
 ) -> None:
     made = await credentials.add_psk("one")
     credentials.admit(made.proof)
-    await credentials.remove(made.id)
+    used_ms = house.clock.wall_ms
+    house.clock.advance(1)
+    credentials.admit(made.proof)
+    with house.disk_held():
+        removing = asyncio.create_task(credentials.remove(made.id))
+        await until(lambda: credentials.admit(made.proof) is None)
+        credentials._first_uses.add(made.id)  # as if the disk had not taken it
+        credentials.tick(house.clock())
+    await removing
     house.clock.advance(120)
     await until(lambda: not credentials._uses)
     await house.store.commit()
     assert states(house) == [(made.id, "revoked")]
-    assert house.rows("SELECT first_used_ms FROM credential") != [(0,)]
+    assert house.rows("SELECT first_used_ms FROM credential") == [(used_ms,)]
 
 
 async def test_certificates_that_no_device_ever_took_do_not_pile_up(
@@ -561,6 +578,13 @@ async def test_a_name_with_a_credential_cannot_be_enrolled(house: House, credent
     credentials.open_enrolment()
     await credentials.enrol("earlier window's")
     credentials.open_enrolment()
+    leaving = await credentials.enrol("leaving")
+    with house.disk_held():
+        removing = asyncio.create_task(credentials.remove(leaving.id))
+        await until(lambda: house.store.writer._in_flight is not None)
+        assert not credentials.may_enrol("leaving")
+    await removing
+    assert credentials.may_enrol("leaving")
     for endpoint in ("operator's", "earlier window's"):
         assert not credentials.may_enrol(endpoint)
         with pytest.raises(PeerError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flownexus_appliance.db import writer as writer_module
 from flownexus_appliance.db.credentials import Credential
 from flownexus_appliance.db.migrate import StoreError
 from flownexus_appliance.db.sessions import SavedSession, session_name
@@ -351,13 +352,43 @@ async def test_a_removal_that_the_disk_does_not_take_leaves_the_registration(sec
     )
 
 
-async def test_the_end_of_a_registration_is_owed_to_a_disk_that_fails(secure: Secure) -> None:
-    await secure.register()
+async def test_the_end_of_a_registration_is_owed_to_a_disk_that_fails(
+    secure: Secure, caplog: pytest.LogCaptureFixture
+) -> None:
+    registration_id = await secure.register()
     with secure.house.disk_fails("DELETE ON registration"):
         await secure.house.fleet.credentials.remove(secure.credential.id)
-        assert set(secure.house.rows.registrations()) == {"one"}
+        await until(lambda: any(r.getMessage() == "commit failed" for r in caplog.records))
+        assert secure.house.rows.registrations() == {"one": registration_id}
+    await secure.house.told.change("one", "revoked")
+    await secure.house.told.presence("one", "offline")
+    assert secure.house.rows.registrations() == {}
+
+
+async def test_nor_is_it_lost_on_a_disk_that_takes_no_writes_at_all(
+    secure: Secure, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await secure.register()
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.2)
+    with secure.house.disk_fails("INSERT ON credential"):
+        with pytest.raises(StoreError):
+            await secure.house.fleet.credentials.add_psk("three")
+        secure.house.fleet._revoke("one")
+        assert list(secure.house.told.bus)[-1].data.get("change") != "revoked"
     await secure.house.told.change("one", "revoked")
     assert secure.house.rows.registrations() == {}
+
+
+async def test_the_last_credential_ends_it_whatever_it_rests_on(secure: Secure) -> None:
+    """Its session was made by a key that has been replaced since, and no other has followed."""
+    credentials = secure.house.fleet.credentials
+    secure.house.store.put_session(kept_session(FIRST, secure.credential))
+    await secure.register()
+    new = await credentials.renew_psk("one")
+    credentials.admit(new.proof)
+    await until(lambda: [c.id for c in credentials.of("one")] == [new.id])
+    await credentials.remove(new.id)
+    await secure.house.told.change("one", "revoked")
 
 
 async def test_a_replaced_credential_leaves_the_registration(secure: Secure) -> None:

@@ -6,11 +6,14 @@ Shared by tests/unit/http and tests/browser.
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path as FilePath
 
+import pytest
+
 from flownexus_appliance.db.credentials import Proof
+from flownexus_appliance.db.reads import EndpointRow, Reader
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.errors import ApplianceError
 from flownexus_appliance.fleet.telemetry import describe
@@ -156,3 +159,23 @@ async def fill(
             "UPDATE endpoint SET label = ? WHERE name = ?",
             [(label, name) for name, label in (labels or {}).items()],
         )
+
+
+def secured(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every registration be one over DTLS."""
+
+    def over_dtls(row: EndpointRow) -> EndpointRow:
+        registration = row.registration
+        return row if registration is None else replace(row, registration=replace(registration, secure=True))
+
+    one, many = reader.endpoint, reader.endpoints
+
+    async def endpoint(name: str) -> EndpointRow | None:
+        row = await one(name)
+        return None if row is None else over_dtls(row)
+
+    async def endpoints(names: Sequence[str]) -> list[EndpointRow]:
+        return [over_dtls(row) for row in await many(names)]
+
+    monkeypatch.setattr(reader, "endpoint", endpoint)
+    monkeypatch.setattr(reader, "endpoints", endpoints)

@@ -1,67 +1,20 @@
 """The pages as they leave the box: readable without a script, right in any language of names."""
 
-import re
-from html.parser import HTMLParser
-from urllib.parse import quote
+from dataclasses import replace
 
 import pytest
-from yarl import URL
+from aiohttp.test_utils import TestClient, TestServer
+
+from flownexus_appliance.db.credentials import Proof, ProofKind
 
 from flownexus_appliance.http import pages
-from flownexus_appliance.http.ports import Parts
+from flownexus_appliance.http.ports import Parts, PlainCoap
+from flownexus_appliance.http.server import build_app
 
 from .conftest import Client
-from .house import QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet
-
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, and its text."""
-
-    VOID = frozenset({"meta", "link", "input", "br"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self._open: list[str] = []
-        self._texts: list[str] = []
-        self.feed(html)
-        assert not self._open, f"left open: {self._open}"
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self._texts).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open, f"</{tag}> closes nothing"
-        assert self._open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        self._texts.append(data + " ")
-
-    def all(self, name: str) -> list[str]:
-        return [attributes[name] for _, attributes in self.tags if name in attributes]
-
-
-async def page(client: Client, path: str, status: int = 200) -> Page:
-    async with client.get(URL(path, encoded=True), headers={"Accept": "text/html"}) as response:
-        text = await response.text()
-        assert response.status == status, text
-        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert response.headers["Cache-Control"] == "no-cache"
-        assert text.lstrip().lower().startswith("<!doctype html>")
-        return Page(text)
-
-
-def device(endpoint: str) -> str:
-    return f"/devices/{quote(endpoint, safe='')}"
+from .house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, secured
+from .page import check_policy, device, page
+from .trust import FakeCertificates, FakeCredentials
 
 
 PAGES = ["/", "/?state=sleeping", "/?q=nothing", device(SENSOR), device(STRANGE), device(QUIET), "/nothing"]
@@ -70,20 +23,7 @@ PAGES = ["/", "/?state=sleeping", "/?q=nothing", device(SENSOR), device(STRANGE)
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_obeys_its_own_policy(client: Client, path: str) -> None:
     """No inline script or style and nothing from elsewhere; names and ids are sound."""
-    found = await page(client, path, 404 if path == "/nothing" else 200)
-    ids = found.all("id")
-    assert len(ids) == len(set(ids))
-    for tag, attributes in found.tags:
-        assert tag != "style"
-        assert "style" not in attributes
-        assert not [name for name in attributes if name.startswith("on")]
-        if tag == "script":
-            assert attributes["src"].startswith("/static/")
-        for name in ("src", "href", "action"):
-            assert re.match(r"[/#?]", attributes.get(name, "/")), attributes
-        if tag in ("input", "button", "a") and attributes.get("type") != "hidden":
-            assert tag != "input" or attributes["id"] in found.all("for")
-    assert [tag for tag, _ in found.tags].count("h1") == 1
+    check_policy(await page(client, path, 404 if path == "/nothing" else 200))
 
 
 async def test_the_overview_reads_without_a_script(client: Client) -> None:
@@ -216,3 +156,61 @@ async def test_a_page_says_up_to_which_event_it_is_right(client: Client, parts: 
     assert (await page(client, "/")).all("data-stream-after") == ["0"]
     parts.hub._bus.publish("presence", {"endpoint": SENSOR, "presence": "online", "time_ms": 1})
     assert (await page(client, device(SENSOR))).all("data-stream-after") == ["1"]
+
+
+async def test_what_speaks_unencrypted_is_marked_by_a_word(client: Client) -> None:
+    found = await page(client, "/?q=sleeper")
+    assert "Unencrypted Model not told yet" in found.text
+    assert "Unencrypted" not in (await page(client, f"/?q={QUIET}")).text  # not registered
+    found = await page(client, device(SENSOR))
+    assert "Connection Unencrypted" in found.text
+    assert f"/add-device?endpoint={SENSOR.replace(':', '%3A')}" in found.all("href")
+
+
+async def test_a_session_is_told_with_what_it_proved(
+    client: Client, parts: Parts, fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secured(parts.reader, monkeypatch)
+    fleet.proofs[SENSOR] = Proof(ProofKind.PSK, b"id <of> it")
+    found = await page(client, device(SENSOR))
+    assert "Connection DTLS, Pre-shared key id <of> it" in found.text
+    assert "Unencrypted" not in found.text
+    fleet.proofs[SENSOR] = Proof(ProofKind.CERTIFICATE, b"\xab" * 32)
+    assert "DTLS, Certificate AB:AB" in (await page(client, device(SENSOR))).text
+    fleet.proofs.clear()  # a session that was not kept
+    assert "Connection DTLS Address" in (await page(client, device(SENSOR))).text
+    assert "Unencrypted" not in (await page(client, "/")).text
+
+
+async def test_open_plain_coap_is_warned_of(parts: Parts) -> None:
+    plain = PlainCoap(5683, ("192.168.1.0/24", "fd00::/8"))
+    async with TestClient(TestServer(build_app(replace(parts, plain=plain)))) as client:
+        found = await page(client, "/")
+    assert "Unencrypted: coap on port 5683 is open to 192.168.1.0/24, fd00::/8." in found.text
+
+
+async def test_nothing_is_warned_of_where_nothing_is(client: Client) -> None:
+    assert "banner" not in (await page(client, "/")).all("class")
+
+
+async def test_the_overview_tells_of_doubt_and_of_an_open_window(
+    client: Client, certificates: FakeCertificates, credentials: FakeCredentials
+) -> None:
+    certificates.doubtful = "it says 1970"
+    credentials.open_enrolment(600)
+    found = await page(client, "/")
+    assert "The clock is not trusted: it says 1970." in found.text
+    assert "New devices may enrol until" in found.text
+    assert str(NOW_MS + 600_000) in found.all("data-moment")
+
+
+async def test_a_device_that_never_came_is_listed(client: Client, credentials: FakeCredentials) -> None:
+    await credentials.add_psk("newcomer <b>")
+    found = await page(client, "/?q=newcomer")
+    assert "newcomer <b> Not seen yet" in found.text
+    assert "Has a credential; never came" in found.text
+    assert "ago" not in found.text
+    found = await page(client, device("newcomer <b>"))
+    assert "Not seen yet" in found.text
+    assert "It has not come yet" in found.text
+    assert "First seen" not in found.text

@@ -154,8 +154,9 @@ def test_keys_as_openssl_writes_them() -> None:
         == sec1
     )
     assert read_key(key_der(key)) == key_der(key)
-    with pytest.raises(ValueError, match="passphrase"):
-        read_key(pem("ENCRYPTED PRIVATE KEY", sec1))
+    for bad in (pem("ENCRYPTED PRIVATE KEY", sec1), b"", sec1 + sec1):
+        with pytest.raises(ValueError, match="not one private key without a passphrase"):
+            read_key(bad)
 
 
 def test_no_key_in_what_is_shown(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ async function reread() {
     return; // the stream's sign tells when the box is away
   }
   const closed = new Set([...page.querySelectorAll("details.object:not([open])")].map((one) => one.id));
+  const opened = page.querySelector("#ended-credentials")?.open;
   for (const name of ["head", "tree", "facts"]) {
     const old = page.querySelector(`[data-region="${name}"]`);
     const region = fresh.querySelector(`[data-region="${name}"]`);
@@ -67,6 +68,7 @@ async function reread() {
     old.replaceChildren(...region.childNodes);
   }
   for (const id of closed) document.getElementById(id)?.removeAttribute("open");
+  page.querySelector("#ended-credentials")?.toggleAttribute("open", opened);
   for (const name of ["main", "other"]) {
     const list = page.querySelector(`[data-charts="${name}"]`);
     for (const element of [...fresh.querySelectorAll(`[data-charts="${name}"] > [data-chart]`)]) {

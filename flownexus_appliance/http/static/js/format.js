@@ -43,6 +43,14 @@ export function agoText(thenMs, nowMs) {
   return seconds < 2 ? TEXTS.justNow : TEXTS.ago(durationText(seconds));
 }
 
+/** How long something lasts yet, as a clock counts down: 9:05. */
+export function leftText(untilMs, nowMs) {
+  const left = Math.max(0, Math.ceil((untilMs - nowMs) / 1000));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes, seconds] = [Math.floor(left / 3600), Math.floor(left / 60) % 60, left % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
+}
+
 /** A moment in the browser's time zone. */
 export function momentText(timeMs) {
   const moment = new Date(timeMs);

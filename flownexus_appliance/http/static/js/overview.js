@@ -32,7 +32,7 @@ async function show(url) {
   loading = new AbortController();
   try {
     const page = await getPage(url, loading.signal);
-    for (const name of ["fleet", "list"]) {
+    for (const name of ["news", "fleet", "list"]) {
       const fresh = page.querySelector(`[data-region="${name}"]`);
       const old = document.querySelector(`[data-region="${name}"]`);
       if (name === "list") old.dataset.total = fresh.dataset.total;
@@ -75,7 +75,9 @@ function onPresence({ endpoint, presence }) {
 
 function onRegistration({ endpoint, time_ms: timeMs }) {
   const known = cards.get(endpoint);
-  if (known) writeHeard(known.card, timeMs);
+  if (!known) return;
+  writeHeard(known.card, timeMs);
+  if (known.card.dataset.unseen !== undefined) refresh(); // its first time: it has more to show now
 }
 
 function onCounts(counts) {

@@ -11,6 +11,8 @@ export const TEXTS = {
   noSamples: "No samples in this time span",
   notLoaded: "The samples could not be loaded",
   retry: "Try again",
+  copy: "Copy",
+  copied: "Copied",
   low: "Low",
   mean: "Mean",
   high: "High",

@@ -1,0 +1,3 @@
+// The page that shows a credential once.
+import "./app.js";
+import "./copying.js";
