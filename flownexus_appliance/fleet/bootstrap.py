@@ -342,6 +342,8 @@ class Bootstrap:
             answer.outcome = error
         except ApplianceError as error:
             self._tell(job.endpoint, "failed", False, error.message)
+        except Exception:
+            log.exception("bootstrap broke", extra={"ENDPOINT": job.endpoint})
         else:
             if len(payload) > MAX_PACK_BYTES:
                 answer.outcome = PeerError("not_found", "the pack is too large for one message", "use /bs")

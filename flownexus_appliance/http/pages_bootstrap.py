@@ -121,9 +121,11 @@ def _whole(form: Form, name: str) -> int | str | None:
 
 def _problem(form: Form, error: ApplianceError) -> Problem:
     if "json" in form.fields:
-        return Problem.of(error, {error.code: "json"})
-    named = _NAMED.match(error.message)
-    return Problem.of(error, {"bootstrap_config_invalid": named[1] if named else ""})
+        field = "json"
+    else:
+        named = _NAMED.match(error.message)
+        field = named[1] if named else ""
+    return Problem.of(error, {"bootstrap_config_invalid": field})
 
 
 async def _form(

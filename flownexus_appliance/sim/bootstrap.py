@@ -180,6 +180,7 @@ class Bootstrap:
         """Be as before, as after a loss of power."""
         self._move(Move.STOP)
         self.due = math.inf
+        self._refusals = 0
         self._restore()
 
     # The Bootstrap-Request, as the message layer sends it
@@ -227,7 +228,6 @@ class Bootstrap:
     def _connect(self, now: float) -> None:
         assert self._account is not None
         self._move(Move.CONNECT)
-        self._refusals = 0
         self._host.join(self._account)
         self._host.register(now)
 

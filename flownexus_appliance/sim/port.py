@@ -46,9 +46,20 @@ class Resolver:
     def find(self, host: str, port: int) -> Server | None:
         """What is known of a server's address; None while it is asked for, or has none."""
         key = host, port
+        if key not in self._known:
+            self._read_address(key)
         if key not in self._known and key not in self._asking and len(self._asking) < _MAX_ASKING:
             self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key))
         return self._known.get(key)
+
+    def _read_address(self, key: tuple[str, int]) -> None:
+        """What is an address already needs no asking."""
+        flags = socket.AI_NUMERICHOST
+        try:
+            family, _, _, _, address = socket.getaddrinfo(*key, type=socket.SOCK_DGRAM, flags=flags)[0]
+        except (OSError, UnicodeError):
+            return
+        self._known[key] = Server(family, address)
 
     async def close(self) -> None:
         """Ask no more."""

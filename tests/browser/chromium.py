@@ -189,6 +189,14 @@ class Page:
         await self.click(selector)
         await self._wait_for_load()
 
+    async def back(self) -> None:
+        """Go back as by the browser's button, and wait until that page has loaded."""
+        history = await self.call("Page.getNavigationHistory")
+        self._loaded.clear()
+        entry = history["entries"][history["currentIndex"] - 1]["id"]
+        await self.call("Page.navigateToHistoryEntry", entryId=entry)
+        await self._wait_for_load()
+
     async def _wait_for_load(self) -> None:
         async with asyncio.timeout(PATIENCE_MS / 1000):
             await self._loaded.wait()

@@ -27,7 +27,7 @@ from flownexus_appliance.lwm2m.registry import load_registry
 from flownexus_appliance.lwm2m.values import Record
 from flownexus_appliance.system.clock import wall_ms
 from tests.unit.http.house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
-from tests.unit.http.trust import make_sources
+from tests.unit.http.trust import FakeCredentials, make_sources
 
 from .chromium import Chromium, connected, running_chromium
 
@@ -65,7 +65,11 @@ class House:
 @pytest.fixture(scope="session")
 def options(tmp_path_factory: pytest.TempPathFactory) -> HttpOptions:
     """One certificate for all servers of the run, so that the browser can trust it from its start."""
-    options = HttpOptions(tmp_path_factory.mktemp("state"), port=0)
+    options = HttpOptions(
+        tmp_path_factory.mktemp("state"),
+        port=0,
+        coap_uris=("coaps://192.0.2.7:5684", "coap://127.0.0.1:5683"),
+    )
     tls_context(options, wall_ms())
     return options
 
@@ -120,6 +124,8 @@ async def house(tmp_path: FilePath, options: HttpOptions, models: ModelSet) -> A
     )
     bus = EventBus()
     sources = make_sources(reader, fleet, bus, models, tmp_path)
+    assert isinstance(sources.credentials, FakeCredentials)
+    sources.credentials.now_ms = wall_ms()
     server = HttpServer(options, sources)
     await server.start()
     yield House(server, options, reader, fleet, bus, database, sources)

@@ -8,7 +8,7 @@ import pytest
 
 from .coap_client import CoapClient
 from .daemon import Daemon, running
-from .leshan_client import LeshanClient, StartLeshan
+from .leshan_client import Account, LeshanClient, StartLeshan
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,11 @@ def coap_client(daemon: Daemon, tmp_path: Path) -> CoapClient:
 
 @pytest.fixture
 def start_leshan(tmp_path: Path) -> Iterator[StartLeshan]:
-    """Starts Leshan's client against a daemon; those that still run at the end are killed."""
+    """Starts Leshan's client; those that still run at the end are killed."""
     with ExitStack() as clients:
 
-        def start(daemon: Daemon, endpoint: str, queue_mode: bool = False) -> LeshanClient:
-            client = LeshanClient(daemon.coap_uri, endpoint, tmp_path, queue_mode=queue_mode)
+        def start(endpoint: str, account: Account) -> LeshanClient:
+            client = LeshanClient(endpoint, account, tmp_path)
             clients.callback(client.program.end)
             client.start()
             return client
@@ -40,7 +40,7 @@ def start_leshan(tmp_path: Path) -> Iterator[StartLeshan]:
 @pytest.fixture(scope="module")
 def leshan_client(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeshanClient]:
     """A client that is registered and onboarded, for the tests that do not end it."""
-    client = LeshanClient(daemon.coap_uri, "leshan-shared", tmp_path_factory.mktemp("leshan"))
+    client = LeshanClient("leshan-shared", Account(daemon.coap_uri), tmp_path_factory.mktemp("leshan"))
     try:
         client.start()
         yield client

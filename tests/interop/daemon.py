@@ -4,6 +4,7 @@ Everything these tests assume about the daemon's command line, configuration, AP
 module, so that a change of a name is a change here.
 """
 
+import base64
 import json
 import re
 import signal
@@ -86,6 +87,13 @@ class Certificate:
         for file, content in zip(files, (certificate, key, roots), strict=True):
             file.write_text(content, encoding="ascii")
         return cls(*files)
+
+    def der(self) -> tuple[bytes, bytes, bytes]:
+        """Certificate, key (PKCS#8) and the newest root."""
+        files = (self.certificate, self.key, self.roots)
+        bodies = (file.read_text("ascii").split("-----")[2] for file in files)
+        certificate, key, root = map(base64.b64decode, bodies)
+        return certificate, key, root
 
 
 Credential = Psk | Certificate

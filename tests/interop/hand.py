@@ -67,6 +67,8 @@ class ByHand:
 
     def heard(self, reply: Frame) -> bool:
         """Whether such a message has come already."""
+        while more := self._read(0):
+            self._said += more
         return reply.encode() in self._said
 
     def stop(self) -> None:

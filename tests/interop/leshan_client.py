@@ -8,46 +8,98 @@ What it is on the wire, recorded from 2.0.0-M18:
 - Read without Accept: TLV. An instance as text or CBOR: 5.00, where the specification has 4.06.
 - Notifications are confirmable; floats in SenML CBOR are of half precision where that is exact.
 - Send: SenML CBOR with every path a full base name of its own.
+- DTLS 1.2 by Californium's Scandium: a ClientHello without a cookie, one with; extended master secret;
+  Connection ID (RFC 9146) as told, of length 0 too (it then wants none for itself). Notifications and Sends
+  are confirmable there too. A bootstrap is client-initiated, `pct` 112, TLV refused by none.
 - The Test Object (3442) has one resource of every data type, an unsigned integer of 2^63 among them.
 """
 
 import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .daemon import Daemon
+from .daemon import Credential, Psk
 from .program import Program
 
 TARGET = Path(__file__).parent / "leshan" / "target"
 STARTS_WITHIN_S = 30.0
 # What the watch list finds on this client: it has no /3/0/7, no /5 and no /6.
 OBSERVED = {"/3303/0/5700", "/3303/1/5700", "/3/0/9", "/3/0/11"}
+# Resources /0/x/2 and /0/x/15 of LwM2M Core 1.1.1 E.1: security modes, and a certificate usage of RFC 6698.
+PSK, X509, NO_SEC = 0, 2, 3
+TRUST_ANCHOR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a client goes and by what it proves itself.
+
+    `cid_length` is that of the Connection ID the client gives the server, None for one that knows of none.
+    """
+
+    uri: str
+    credential: Credential | None = None
+    cid_length: int | None = None
+    bootstrap: bool = False
+    queue_mode: bool = False
+    lifetime_s: int = 600
+
+    def properties(self, endpoint: str) -> str:
+        """As LeshanDevice reads it."""
+        entries = {
+            "uri": self.uri,
+            "endpoint": endpoint,
+            "lifetime_s": self.lifetime_s,
+            "queue_mode": str(self.queue_mode).lower(),
+            "bootstrap": str(self.bootstrap).lower(),
+            "cid": -1 if self.cid_length is None else self.cid_length,
+            "usage": TRUST_ANCHOR,
+            "security": NO_SEC,
+            "identity": "",
+            "key": "",
+            "server": "",
+        }
+        if isinstance(self.credential, Psk):
+            identity = self.credential.identity.encode().hex()
+            entries.update(security=PSK, identity=identity, key=self.credential.key)
+        elif self.credential is not None:
+            certificate, key, root = (part.hex() for part in self.credential.der())
+            entries.update(security=X509, identity=certificate, key=key, server=root)
+        return "".join(f"{name}={value}\n" for name, value in entries.items())
 
 
 class LeshanClient:
     """One client of a name; `registration_id` is the one of its newest registration."""
 
-    def __init__(
-        self, server: str, endpoint: str, folder: Path, lifetime_s: int = 600, queue_mode: bool = False
-    ) -> None:
+    def __init__(self, endpoint: str, account: Account, folder: Path) -> None:
         java = shutil.which("java")
         assert java is not None, "no java here; hint: apt-get install openjdk-17-jdk-headless maven"
         assert (TARGET / "lib").is_dir(), "Leshan is not there; hint: tests/interop/run gets it by mvn"
         self.endpoint = endpoint
         self.registration_id = ""
-        mode = "queue" if queue_mode else "awake"
+        properties = folder / f"{endpoint}.properties"
+        properties.write_text(account.properties(endpoint), encoding="ascii")
         # The client library and the JVM together: fewer threads and less heap than they would take by
         # themselves, for machines of two cores.
         options = ["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
         paths = f"{TARGET / 'classes'}:{TARGET / 'lib' / '*'}"
-        command = [java, *options, "-cp", paths, "LeshanDevice", server, endpoint, str(lifetime_s), mode]
+        command = [java, *options, "-cp", paths, "LeshanDevice", str(properties)]
         self.program = Program(f"leshan {endpoint}", command, folder)
 
     def start(self) -> None:
         """Start it and wait until it says that it is registered."""
         self.program.start()
         self.wait_registered()
+
+    def wait_failed(self, what: str) -> str:
+        """Wait until it says that something has failed, "register 4.03" or so; why."""
+        line = self.program.wait_for(lambda said: said.startswith(f"FAILED {what}"), what, STARTS_WITHIN_S)
+        return line.removeprefix(f"FAILED {what} ")
+
+    def wait_bootstrapped(self) -> None:
+        self._expect("BOOTSTRAPPED", STARTS_WITHIN_S)
 
     def wait_registered(self) -> str:
         line = self._expect("REGISTERED", STARTS_WITHIN_S)
@@ -96,4 +148,4 @@ class LeshanClient:
 class StartLeshan(Protocol):
     """What the fixture `start_leshan` is: it starts a client and waits until that is registered."""
 
-    def __call__(self, daemon: Daemon, endpoint: str, queue_mode: bool = False) -> LeshanClient: ...
+    def __call__(self, endpoint: str, account: Account) -> LeshanClient: ...

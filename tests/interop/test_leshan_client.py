@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .daemon import Daemon, running
-from .leshan_client import OBSERVED, LeshanClient, StartLeshan
+from .leshan_client import OBSERVED, Account, LeshanClient, StartLeshan
 from .program import until
 
 TEMPERATURE = "/3303/0/5700"
@@ -213,7 +213,7 @@ def test_write_attributes_show_in_discover(daemon: Daemon, endpoint: str) -> Non
 
 
 def test_it_deregisters_when_it_is_stopped(daemon: Daemon, start_leshan: StartLeshan) -> None:
-    client = start_leshan(daemon, "leshan-leaves")
+    client = start_leshan("leshan-leaves", Account(daemon.coap_uri))
     daemon.wait_onboarded("leshan-leaves", OBSERVED)
     client.temperature(0, 23.0)
     wait_value(daemon, "leshan-leaves", TEMPERATURE, 23.0)
@@ -226,11 +226,11 @@ def test_it_deregisters_when_it_is_stopped(daemon: Daemon, start_leshan: StartLe
 
 
 def test_it_comes_back_after_losing_power(daemon: Daemon, start_leshan: StartLeshan) -> None:
-    first = start_leshan(daemon, "leshan-again")
+    first = start_leshan("leshan-again", Account(daemon.coap_uri))
     daemon.wait_onboarded("leshan-again", OBSERVED)
     tokens = set(daemon.store.observations("leshan-again").values())
     first.kill()
-    second = start_leshan(daemon, "leshan-again")
+    second = start_leshan("leshan-again", Account(daemon.coap_uri))
     assert second.registration_id != first.registration_id
     daemon.wait_onboarded("leshan-again", OBSERVED)
     assert not tokens & set(daemon.store.observations("leshan-again").values())
@@ -243,7 +243,7 @@ def test_it_comes_back_after_losing_power(daemon: Daemon, start_leshan: StartLes
 
 
 def test_a_queue_mode_client_is_managed_while_awake(daemon: Daemon, start_leshan: StartLeshan) -> None:
-    client = start_leshan(daemon, "leshan-queue", queue_mode=True)
+    client = start_leshan("leshan-queue", Account(daemon.coap_uri, queue_mode=True))
     stored = daemon.store.registration("leshan-queue")
     assert stored is not None
     assert stored["queue_mode"] == 1
@@ -255,7 +255,7 @@ def test_a_queue_mode_client_is_managed_while_awake(daemon: Daemon, start_leshan
 def test_a_restart_of_the_box_is_not_noticed(tmp_path: Path, start_leshan: StartLeshan) -> None:
     """Registration and observations come back from the store: the client registers no second time."""
     with running(tmp_path) as daemon:
-        client = start_leshan(daemon, "leshan-stays")
+        client = start_leshan("leshan-stays", Account(daemon.coap_uri))
         daemon.wait_onboarded("leshan-stays", OBSERVED)
         registration = daemon.store.registration("leshan-stays")
         tokens = daemon.store.observations("leshan-stays")
@@ -278,7 +278,7 @@ def test_a_restart_of_the_box_is_not_noticed(tmp_path: Path, start_leshan: Start
 
 def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path, start_leshan: StartLeshan) -> None:
     with running(tmp_path) as daemon:
-        client = start_leshan(daemon, "leshan-witness")
+        client = start_leshan("leshan-witness", Account(daemon.coap_uri))
         daemon.wait_onboarded("leshan-witness", OBSERVED)
         acknowledged = [float(number) for number in range(100, 120)]
         for value in acknowledged:

@@ -1,16 +1,19 @@
 """A LwM2M client played by hand: Server, Device and a temperature sensor, SenML CBOR by cbor2.
 
-Like `tests.peer` it shares no code with the appliance. It answers what it is asked in the background.
+Like `tests.peer` it shares no code with the appliance, but for the DTLS of `tests.secure_peer`. It answers
+what it is asked in the background.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cbor2
 
-from tests.interop.daemon import Daemon
+from flownexus_appliance.coap.dtls.engine import Context
+from tests.interop.daemon import Credential, Daemon
 from tests.peer import (
     ACCEPT,
     ACK,
@@ -31,6 +34,7 @@ from tests.peer import (
     device,
     until,
 )
+from tests.secure_peer import SecurePeer, SessionEnded, secure_peer
 
 TEMPERATURE = "/3303/0/5700"
 OBJECTS = b"</>;ct=112,</1/0>,</3/0>,</3303/0>"
@@ -67,6 +71,7 @@ class Thermometer:
     asked: list[Frame] = field(default_factory=list)
     executed: list[tuple[str, bytes]] = field(default_factory=list)
     replies: "asyncio.Queue[Frame]" = field(default_factory=asyncio.Queue)
+    endings: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     number: int = 1
     mute: bool = False
 
@@ -74,7 +79,8 @@ class Thermometer:
 
     async def register(self, *more: str, lifetime_s: int = 300, version: str = "1.1") -> Frame:
         """Register; from then on its Updates go to the location it was given."""
-        query = (f"lwm2m={version}", f"ep={self.endpoint}", f"lt={lifetime_s}", *more)
+        name = (f"ep={self.endpoint}",) if self.endpoint else ()
+        query = (f"lwm2m={version}", *name, f"lt={lifetime_s}", *more)
         reply = await self.ask(self.peer.register(query, OBJECTS))
         assert reply.status == "2.01", reply
         self.location = "/" + "/".join(reply.location)
@@ -98,6 +104,11 @@ class Thermometer:
         async with asyncio.timeout(DEADLINE_S):
             return await self.replies.get()
 
+    async def ended(self) -> str:
+        """Wait for the end of its DTLS session; how the server ended it."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.endings.get()
+
     # Reporting
 
     async def send(self, values: Mapping[str, object]) -> Frame:
@@ -113,7 +124,11 @@ class Thermometer:
 
     async def serve(self) -> None:
         while True:
-            frame = Frame.decode(await self.peer.next_datagram())
+            try:
+                frame = Frame.decode(await self.peer.next_datagram())
+            except SessionEnded as ended:
+                self.endings.put_nowait(ended.code)
+                return
             if not frame.is_request:
                 self.replies.put_nowait(frame)
                 continue
@@ -161,18 +176,46 @@ class Thermometer:
             self.peer.answer(request, CONTENT, senml(found), content_format=SENML_CBOR, observe=observe)
 
 
+@dataclass(slots=True)
+class SecureThermometer(Thermometer):
+    """One whose peer speaks DTLS. Without an `endpoint` it leaves its name to its credential."""
+
+    peer: SecurePeer
+
+
+Client = TypeVar("Client", bound=Thermometer)
+
+
 @asynccontextmanager
 async def thermometer(port: int, endpoint: str) -> AsyncIterator[Thermometer]:
     """A client at a socket of its own, which listens as long as the context is open."""
     with device(port) as peer:
-        client = Thermometer(peer, endpoint)
-        serving = asyncio.create_task(client.serve())
-        try:
+        async with serving(Thermometer(peer, endpoint)) as client:
             yield client
-            assert not serving.done() or serving.result()
-        finally:
-            serving.cancel()
-            await asyncio.wait([serving])
+
+
+@asynccontextmanager
+async def secure_thermometer(
+    port: int, endpoint: str, credential: Credential | Context, *, cid: bool = True
+) -> AsyncIterator[SecureThermometer]:
+    """The same over DTLS; its handshake is done."""
+    with secure_peer(port, credential, cid=cid) as peer:
+        await peer.shake()
+        async with serving(SecureThermometer(peer, endpoint)) as client:
+            yield client
+
+
+@asynccontextmanager
+async def serving(client: Client) -> AsyncIterator[Client]:
+    """Have a client listen for as long as the context is open."""
+    listening = asyncio.create_task(client.serve())
+    try:
+        yield client
+        if listening.done():
+            listening.result()
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
 
 
 async def ready(daemon: Daemon, client: Thermometer) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -27,9 +29,12 @@ def daemon(state: Path, *answers: bytes) -> Iterator[list[bytes]]:
 
         def serve() -> None:
             for answer in answers:
-                connection, _ = listener.accept()
-                with closing(connection):
-                    asked.append(connection.recv(65536))
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return  # nobody asks any more
+                with closing(connection), connection.makefile("rb") as sent:
+                    asked.append(read_request(sent))
                     connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
@@ -37,7 +42,17 @@ def daemon(state: Path, *answers: bytes) -> Iterator[list[bytes]]:
         try:
             yield asked
         finally:
-            thread.join(10)
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def read_request(sent: BinaryIO) -> bytes:
+    """A whole request: its head, and as much after it as the head says."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += sent.readline()
+    length = re.search(rb"Content-Length: (\d+)", head)
+    return head + sent.read(int(length[1]) if length else 0)
 
 
 def response(status: str, body: bytes) -> bytes:
@@ -146,7 +161,13 @@ def test_tables_hold_what_devices_say_harmlessly(capsys: pytest.CaptureFixture[s
 
 
 def test_the_words_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["device"], ["device", "add"], ["nonsense"], ["device", "enrol", "--close", "--minutes", "3"]):
+    for words in (
+        [],
+        ["device"],
+        ["device", "add"],
+        ["nonsense"],
+        ["device", "enrol", "--close", "--minutes", "3"],
+    ):
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 2

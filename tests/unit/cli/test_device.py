@@ -89,7 +89,9 @@ async def test_the_devices_own_key_is_certified(box: Box, tmp_path: Path) -> Non
     assert said.code == 0
     assert said.data["certificate"]["private_key"] == ""
     folder = tmp_path / "out"
-    said = await box.run("device", "add", "valve", "--csr", str(file), "--out", str(folder), "--for", "openssl")
+    said = await box.run(
+        "device", "add", "valve", "--csr", str(file), "--out", str(folder), "--for", "openssl"
+    )
     assert said.code == 0
     assert not (folder / "private-key.pem").exists()
     assert "KEY-OF-THE-REQUEST.pem" in (folder / "openssl.sh").read_text()
@@ -108,7 +110,10 @@ async def test_json_beside_files_holds_no_key(box: Box, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ("anjay", ["--identity", STRANGE.encode().hex(), "--endpoint-name", STRANGE, "--security-mode", "psk"]),
+        (
+            "anjay",
+            ["--identity", STRANGE.encode().hex(), "--endpoint-name", STRANGE, "--security-mode", "psk"],
+        ),
         ("leshan", ["-i", STRANGE, "-n", STRANGE, "-u", "coaps://192.0.2.1:5684"]),
         ("openssl", ["-psk_identity", STRANGE, "-connect", "192.0.2.1:5684", "-dtls1_2"]),
     ],
@@ -269,12 +274,13 @@ async def test_credentials_are_removed(box: Box) -> None:
 async def test_enrolment_opens_and_closes(box: Box) -> None:
     said = await box.run("device", "enrol", "--minutes", "3")
     assert said.code == 0
-    assert box.credentials.window is not None
-    assert box.credentials.window.key.hex() in said.out
+    window = box.credentials.enrolment()
+    assert window is not None
+    assert window.key.hex() in said.out
     assert "coaps://192.0.2.1:5684" in said.out
     said = await box.run("device", "enrol", "--close")
     assert said.out == "Enrolment is closed.\n"
-    assert box.credentials.window is None
+    assert box.credentials.enrolment() is None
     said = await box.run("device", "enrol", "--json")
     assert said.data["psk"]["identity"] == "enrol"
     assert (await box.run("device", "enrol", "--close", "--json")).data == {"open": False, "ends_ms": None}

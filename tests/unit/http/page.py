@@ -63,7 +63,10 @@ async def page(client: Client, path: str, status: int = 200, cache: str = "no-ca
 
 
 async def send(
-    client: Client, path: str, fields: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    client: Client,
+    path: str,
+    fields: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> str:
     """Send a form that is taken; the address the browser is sent on to."""
     url = URL(path, encoded=True)
@@ -77,7 +80,11 @@ async def send(
 
 
 async def refused(
-    client: Client, path: str, status: int, fields: Mapping[str, str], headers: Mapping[str, str] | None = None
+    client: Client,
+    path: str,
+    status: int,
+    fields: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
 ) -> Page:
     """Send a form that is not taken; the page that says why."""
     url = URL(path, encoded=True)

@@ -6,7 +6,6 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from flownexus_appliance.db.credentials import Proof, ProofKind
-
 from flownexus_appliance.http import pages
 from flownexus_appliance.http.ports import Parts, PlainCoap
 from flownexus_appliance.http.server import build_app
@@ -15,7 +14,6 @@ from .conftest import Client
 from .house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, secured
 from .page import check_policy, device, page
 from .trust import FakeCertificates, FakeCredentials
-
 
 PAGES = ["/", "/?state=sleeping", "/?q=nothing", device(SENSOR), device(STRANGE), device(QUIET), "/nothing"]
 

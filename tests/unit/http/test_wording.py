@@ -4,6 +4,8 @@ import pytest
 
 from flownexus_appliance.http import wording
 
+from .house import NOW_MS
+
 
 @pytest.mark.parametrize(
     ("value", "text"),
@@ -74,3 +76,31 @@ def test_a_number_that_means_itself_has_no_labels() -> None:
 @pytest.mark.parametrize(("units", "text"), [("Cel", "°C"), ("cel", "°C"), ("%RH", "% RH"), ("bogo", "bogo")])
 def test_units(units: str, text: str) -> None:
     assert wording.unit_text(units) == text
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "text"),
+    [(0, "0:00"), (-5000, "0:00"), (1, "0:01"), (59_001, "1:00"), (600_000, "10:00"), (3_600_000, "1:00:00")],
+)
+def test_a_window_counts_down(left_ms: int, text: str) -> None:
+    assert wording.left_text(NOW_MS + left_ms, NOW_MS) == text
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "text"),
+    [
+        (0, "due now"),
+        (-9, "due now"),
+        (60, "in 1 min"),
+        (60 * 86_400, "in 60 d"),
+        (729 * 86_400, "in 729 d"),
+        (731 * 86_400, "in 2 years"),
+    ],
+)
+def test_what_lies_ahead(ahead_s: int, text: str) -> None:
+    assert wording.ahead_text(NOW_MS + ahead_s * 1000, NOW_MS) == text
+
+
+def test_fingerprints_are_written_as_browsers_do() -> None:
+    assert wording.fingerprint_text("00ff1a") == "00:FF:1A"
+    assert wording.fingerprint_text("") == ""

@@ -57,6 +57,7 @@ class FakeCredentials:
     failure: ApplianceError | None = None
     made: int = 0
     count: int = 0
+    now_ms: int = NOW_MS
 
     def of(self, endpoint: str) -> Sequence[Credential]:
         return [one for one in self.known if one.endpoint == endpoint]
@@ -103,7 +104,7 @@ class FakeCredentials:
     async def remove(self, credential_id: int) -> None:
         found = self.get(credential_id)
         self.known.remove(found)
-        self._keep(replace(found, state=CredentialState.REVOKED, ended_ms=NOW_MS))
+        self._keep(replace(found, state=CredentialState.REVOKED, ended_ms=self.now_ms))
 
     async def remove_endpoint(self, endpoint: str) -> int:
         found = self.of(endpoint)
@@ -112,7 +113,7 @@ class FakeCredentials:
         return len(found)
 
     def open_enrolment(self, duration_s: float = 600.0) -> FakeWindow:
-        self.window = FakeWindow(b"enrol", self._key(), NOW_MS + int(duration_s * 1000))
+        self.window = FakeWindow(b"enrol", self._key(), self.now_ms + int(duration_s * 1000))
         return self.window
 
     def close_enrolment(self) -> None:
@@ -140,7 +141,7 @@ class FakeCredentials:
             raise UsageError("identity_taken", "another device has this identity", "choose another one")
         self.count += 1
         added = Credential(
-            self.count, endpoint, proof, state, origin, NOW_MS, secret, certificate, *ends, label=label
+            self.count, endpoint, proof, state, origin, self.now_ms, secret, certificate, *ends, label=label
         )
         self.known.append(added)
         self._keep(added)
@@ -153,11 +154,16 @@ class FakeCredentials:
         self.known[self.known.index(found)] = used
 
     def _keep(self, credential: Credential) -> None:
+        """Keep it, and list its device as the store does: while it has one, though it was never seen."""
         batch = Batch(asyncio.get_running_loop().create_future())
         put_credential(batch, credential)
+        listing = "INSERT OR IGNORE INTO endpoint (name, first_seen_ms, last_seen_ms) VALUES (?, 0, 0)"
+        if not self.of(credential.endpoint):
+            listing = "DELETE FROM endpoint WHERE name = ? AND first_seen_ms = 0"
         with closing(sqlite3.connect(self.database)) as connection, connection:
             for sql, parameters in batch.statements:
                 connection.execute(sql, parameters)
+            connection.execute(listing, (credential.endpoint,))
 
     def _key(self) -> bytes:
         self.made += 1

@@ -45,6 +45,7 @@ class Server:
         self.by_address: dict[bytes, Session] = {}
         self.resumable: dict[bytes, bytes] = {}
         self.handshakes = 0
+        self.closed = 0  # sessions that the device has ended
         self.failures: list[str] = []
         self._shaking: tuple[bytes, Session] | None = None
 
@@ -59,6 +60,7 @@ class Server:
         if session is None:
             return [], [], None
         opened = session.open(data)
+        self.closed += opened.closed
         if opened.newest:
             self.by_address[address] = session
         return list(session.take()), list(opened.messages), session

@@ -311,6 +311,17 @@ def test_write_of_an_instance_in_any_format(content_format: ContentFormat) -> No
     assert peer.device.profile.tree.get(Path.of(3, 0, 15)) == "Europe/Rome"
 
 
+def test_a_resource_that_an_older_object_does_not_have_is_passed_over() -> None:
+    peer = Bootstrapper(replace(CALM, lwm2m_version="1.0"))
+    peer.wait_for_request()
+    newer = (*records("/0/1", [(10, 7)], peer.device.profile.tree.type_of),
+             Record(Path.of(0, 1, 15), 2, DataType.UNSIGNED))  # fmt: skip
+    payload = encode(ContentFormat.TLV, newer, base=Path.of(0, 1))
+    assert peer.put("/0/1", payload, ContentFormat.TLV) == Code.CHANGED
+    tree = peer.device.profile.tree
+    assert (tree.get(Path.of(0, 1, 10)), tree.get(Path.of(0, 1, 15))) == (7, None)
+
+
 def test_several_instances_in_one_write() -> None:
     peer = Bootstrapper()
     peer.wait_for_request()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from flownexus_appliance.coap.dtls.engine import Kind
+from flownexus_appliance.coap.dtls.engine import CLOSE_NOTIFY, INVALID_MAC, Kind, Session, failure
 from flownexus_appliance.sim.channel import HANDSHAKE_S, TURNS, DtlsOptions, Link, Sessions, Turn
 from flownexus_appliance.sim.credentials import PskPattern
 from flownexus_appliance.sim.lifecycle import State
-from flownexus_appliance.sim.messages import Message, Type
+from flownexus_appliance.sim.messages import Code, Message, Type, encode_message
 from flownexus_appliance.sim.options import Reporting, SimOptions
 
 from .peer import LOCATION
@@ -195,7 +195,8 @@ def test_a_server_that_lost_the_session_is_found_out(confirmable: bool) -> None:
     peer.observe("/3303/0/5700", b"climate")
     peer.take()
     peer.server.forget()
-    peer.advance(1000)
+    while not peer.statistics.timeouts:
+        peer.advance(1)  # the rest takes no time
     assert (peer.server.handshakes, peer.statistics.handshakes_resumed) == (2, 0)
     assert peer.is_in(State.REGISTERED)
     # After a notification an Update; after an Update a Register, for nothing else is left to try.
@@ -216,19 +217,89 @@ def test_notifications_go_on_over_the_new_session_in_order() -> None:
     assert before + after == list(range(before[0], before[0] + len(before + after)))
 
 
+def test_a_notification_under_way_when_the_session_ends_leads_to_an_update() -> None:
+    peer = secure(replace(CALM, sample_period_s=1.0))
+    peer.observe("/3303/0/5700", b"climate")
+    peer.friendly = False
+    peer.take()
+    peer.advance(2)
+    assert peer.take_one().observe is not None
+    peer.end_session()
+    assert paths(peer.take()) == [LOCATION]
+    assert peer.statistics.timeouts == 0
+
+
+def test_a_register_that_nobody_answers_is_tried_over_a_new_session() -> None:
+    peer = SecurePeer(CALM)
+    peer.friendly = False
+    peer.device.start(peer.now)
+    peer.advance(0.0)
+    peer.server.forget()
+    while not peer.is_in(State.WAITING):
+        peer.advance(1.0)
+    peer.friendly = True
+    peer._unanswered.clear()
+    peer.advance(2.0)
+    assert peer.is_in(State.REGISTERED)
+    assert peer.server.handshakes == 2
+
+
+def test_after_a_handshake_that_failed_nothing_is_resumed() -> None:
+    peer = secure()
+    kept = dict(peer.server.resumable)
+    peer.server.resumable.clear()
+    peer.allow(PskPattern("{name}", b"another key".ljust(16)))
+    peer.end_session()
+    assert peer.statistics.handshakes_failed >= 1
+    peer.server.resumable.update(kept)
+    peer.allow(PSK)
+    peer.advance(5)
+    assert peer.is_in(State.REGISTERED)
+    assert peer.statistics.handshakes_resumed == 0
+
+
+def test_a_session_that_breaks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = secure()
+    assert peer._session is not None
+    ping = peer._session.seal(b"\x40\0\x12\x34")
+
+    def broken(self: Session, datagram: bytes) -> None:
+        raise failure(INVALID_MAC)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "open", broken)
+        peer.device.receive(ping, peer.now)
+    peer.be_friendly()
+    assert (peer.statistics.handshakes, peer.statistics.handshakes_resumed) == (2, 0)
+    assert (peer.statistics.sessions_ended, peer.statistics.registrations) == (1, 1)
+    assert paths(peer.take()) == [LOCATION]
+
+
 def test_the_session_is_closed_after_the_deregister() -> None:
     peer = secure()
     assert peer.device.stop(peer.now)
     peer.be_friendly()
     assert peer.is_in(State.OFF)
-    assert peer._session is not None
-    sealed, alert = peer.wire[-2:]
-    assert (sealed[0], alert[0]) == (WITH_CID, WITH_CID)
-    assert not peer.device.busy
-    # The server has opened the alert already; a second one cannot come, the session is gone.
+    assert peer.server.closed == 1
     sent = len(peer.wire)
     peer.device.vanish()
     assert len(peer.wire) == sent
+
+
+def test_a_server_that_closes_with_its_last_answer_closes_what_is_closed() -> None:
+    """Both in one datagram: the answer makes the device leave, the rest is of a session that is gone."""
+    peer = secure()
+    peer.friendly = False
+    assert peer.device.stop(peer.now)
+    (leave,) = peer.take()
+    session = peer._session
+    assert session is not None
+    deleted = Message(Code.DELETED, type=Type.ACK, message_id=leave.message_id, token=leave.token)
+    records = session.seal(encode_message(deleted))
+    session.alert(CLOSE_NOTIFY)
+    peer.device.receive(records + b"".join(session.take()), peer.now)
+    assert peer.is_in(State.OFF)
+    assert peer.statistics.sessions_ended == 0
 
 
 def test_an_alert_without_protection_ends_nothing() -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiocoap
@@ -14,7 +15,11 @@ import aiocoap.resource
 import pytest
 
 from flownexus_appliance.errors import UsageError
+from flownexus_appliance.sim.accounts import Account
+from flownexus_appliance.sim.credentials import PskPattern, read_psk_file
+from flownexus_appliance.sim.device import Device
 from flownexus_appliance.sim.fleet import Fleet, run, status_line
+from flownexus_appliance.sim.lifecycle import State
 from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
 from flownexus_appliance.sim.options import Reporting, SimOptions
 from flownexus_appliance.sim.port import Port
@@ -39,6 +44,7 @@ class Server(aiocoap.resource.Resource):  # type: ignore[misc]
         self.port = port
         self.context: Any = None
         self.remotes: dict[str, Any] = {}
+        self.senders: list[Any] = []
         self.heard = {"register": 0, "update": 0, "deregister": 0, "send": 0}
         self._news = asyncio.Condition()
 
@@ -54,6 +60,7 @@ class Server(aiocoap.resource.Resource):  # type: ignore[misc]
     async def render_post(self, request: Any) -> Any:
         match request.opt.uri_path:
             case ("dp",):
+                self.senders.append(request.remote)
                 await self._note("send")
             case ("rd",):
                 parameters = dict(part.split("=", 1) for part in request.opt.uri_query)
@@ -123,6 +130,91 @@ async def test_each_device_has_a_port_of_its_own() -> None:
     async with serving() as server, running(SimOptions(port=server.port, count=5)):
         await server.until(lambda: server.heard["register"] == 5)
         assert len({str(remote) for remote in server.remotes.values()}) == 5
+
+
+async def test_a_device_goes_on_from_a_new_port_and_tells_nobody() -> None:
+    async with serving() as server:
+        options = SimOptions(
+            port=server.port, count=1, sample_period_s=0.05, reporting=Reporting.SEND, rebind_every_s=0.02
+        )
+        async with running(options) as fleet:
+            ports: set[str] = set()
+
+            def moved() -> bool:
+                ports.update(str(remote) for remote in server.senders)
+                return len(ports) >= 4
+
+            await server.until(moved)
+            assert fleet.statistics.rebindings >= 3
+            assert fleet.statistics.registrations == 1
+            assert fleet.statistics.retransmissions == 0  # it moves between messages
+
+
+async def test_no_new_port_while_an_answer_is_awaited() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setblocking(False)
+        server.bind(("127.0.0.1", 0))
+        options = SimOptions(
+            port=server.getsockname()[1],
+            count=1,
+            rebind_every_s=0.001,
+            transmission=replace(SimOptions().transmission, ack_timeout_s=0.05),
+        )
+        async with running(options) as fleet, asyncio.timeout(PATIENCE_S):
+            senders = {(await loop.sock_recvfrom(server, 2048))[1] for _ in range(3)}
+            assert len(senders) == 1
+            assert fleet.statistics.rebindings == 0
+
+
+async def test_devices_do_not_all_move_at_once() -> None:
+    options = SimOptions(port=free_port(), count=5, rebind_every_s=1000, deregister=False)
+    async with running(options) as fleet:
+        due = [port._rebind_due for port in fleet._ports]
+        assert max(due) - min(due) > 100
+
+
+@pytest.mark.parametrize(("host", "failures"), [("127.0.0.1", 0), ("localhost", 1)])
+async def test_a_device_is_sent_to_another_server(host: str, failures: int) -> None:
+    """What a bootstrap does. A name is looked up beside the loop, so the first attempt is lost."""
+    async with serving() as first, serving() as second:
+        async with running(SimOptions(port=first.port, count=1)) as fleet:
+            await first.until(lambda: first.heard["register"] == 1)
+            (device,) = fleet.devices
+            device.leave()
+            device.join(Account(host, second.port, None))
+            device.register(asyncio.get_running_loop().time())
+            fleet._ports[0]._arm()
+            await second.until(lambda: second.heard["register"] == 1)
+            assert fleet.statistics.registration_failures == failures
+            assert set(first.remotes) == set(second.remotes)
+            assert {str(r) for r in first.remotes.values()}.isdisjoint(map(str, second.remotes.values()))
+        assert second.heard["deregister"] == 1
+
+
+async def test_a_server_without_an_address_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = asyncio.Event()
+    monkeypatch.setattr(Device, "refused", lambda self, now: refused.set())
+    async with serving() as server, running(SimOptions(port=server.port, count=1)) as fleet:
+        await server.until(lambda: server.heard["register"] == 1)
+        (device,) = fleet.devices
+        device.leave()
+        device.join(Account("no-such-host.invalid", 5683, None))
+        device.register(asyncio.get_running_loop().time())
+        fleet._ports[0]._arm()
+        async with asyncio.timeout(PATIENCE_S):
+            await refused.wait()
+        assert device.state is State.WAITING
+        assert fleet.statistics.last_failure == "unreachable"
+
+
+async def test_credentials_that_are_missing_are_told_before_any_device_starts(tmp_path: Path) -> None:
+    lines = tmp_path / "psk"
+    lines.write_text("sim-0001 one 00ff\n", "utf-8")
+    fleet = Fleet(SimOptions(port=free_port(), count=2, credentials=read_psk_file(lines)))
+    with pytest.raises(UsageError, match="no PSK for sim-0002"):
+        await fleet.start()
+    assert fleet.devices == ()
 
 
 async def test_large_reads_and_writes_go_in_blocks_with_a_foreign_server() -> None:
@@ -221,9 +313,27 @@ def test_the_status_line_counts() -> None:
     line = status_line(SimOptions(count=9), statistics, 12.34)
     assert line.startswith("sim: 7/9 registered, 12.3 reports/s, 10 reports, ")
     assert line.endswith(", 2 failures")
+    assert "DTLS" not in line
+    assert "bootstrap" not in line
     statistics.last_failure = "4.12 too new"
     assert status_line(SimOptions(count=9), statistics, 0).endswith(" (last Register: 4.12 too new)")
     assert status_line(SimOptions(count=7), statistics, 0).endswith(", 2 failures")
+
+
+def test_the_status_line_of_dtls_and_bootstrap() -> None:
+    options = SimOptions(credentials=PskPattern("{name}", b"key"), rebind_every_s=5, bootstrap=True)
+    statistics = Statistics(
+        handshakes=5, handshakes_resumed=2, handshakes_failed=1, last_handshake_failure="psk_wrong: no",
+        records_unopened=3, sessions_ended=4, rebindings=6, bootstraps=7,
+    )  # fmt: skip
+    assert status_line(options, statistics, 0).endswith(
+        ", 0 failures; DTLS: 5 handshakes, 2 of them resumed, 1 failed (last: psk_wrong: no), "
+        "3 records not opened, 4 sessions ended, 6 new ports; 7 bootstraps, 0 failed"
+    )
+    statistics.bootstraps_failed, statistics.last_bootstrap_failure = 1, "Bootstrap-Request: timeout"
+    assert status_line(options, statistics, 0).endswith(
+        "; 7 bootstraps, 1 failed (last: Bootstrap-Request: timeout)"
+    )
 
 
 async def test_what_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from flownexus_appliance.errors import UsageError
 from flownexus_appliance.lwm2m.content_formats import ContentFormat
+from flownexus_appliance.sim.channel import MAX_CID_BYTES, DtlsOptions
+from flownexus_appliance.sim.credentials import PskPattern
 from flownexus_appliance.sim.options import Reporting, SimOptions
 
 
@@ -13,6 +15,12 @@ def test_the_defaults_are_right() -> None:
     SimOptions().check()
     assert [SimOptions().name(index) for index in (0, 2)] == ["sim-0001", "sim-0003"]
     assert SimOptions(first_number=41, prefix="load").name(1) == "load-0042"
+
+
+def test_where_the_devices_go() -> None:
+    assert SimOptions().uri == "coap://127.0.0.1:5683"
+    secure = SimOptions(host="::1", port=5684, credentials=PskPattern("{name}", b"key"))
+    assert secure.uri == "coaps://[::1]:5684"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +60,11 @@ def test_the_preferred_format(version: str, wanted: ContentFormat | None, prefer
         SimOptions(lwm2m_version="1.0", content_format=ContentFormat.SENML_CBOR),
         SimOptions(lwm2m_version="1.0", reporting=Reporting.SEND),
         SimOptions(send_paths=("3303/x",)),
+        SimOptions(rebind_every_s=-1),
+        SimOptions(bootstrap_hold_s=-1),
+        SimOptions(dtls=DtlsOptions(cid_bytes=MAX_CID_BYTES + 1)),
+        SimOptions(dtls=DtlsOptions(cid_bytes=-1)),
+        SimOptions(dtls=DtlsOptions(live=0)),
     ],
 )
 def test_what_cannot_be_is_refused(options: SimOptions) -> None:

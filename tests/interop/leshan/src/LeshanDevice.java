@@ -14,14 +14,21 @@ import static org.eclipse.leshan.core.model.ResourceModel.Type.UNSIGNED_INTEGER;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.io.Reader;
 import java.net.InetAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 
+import org.eclipse.californium.elements.config.Configuration;
+import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.client.LeshanClient;
 import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.engine.DefaultRegistrationEngineFactory;
@@ -41,6 +48,7 @@ import org.eclipse.leshan.core.model.ResourceModel;
 import org.eclipse.leshan.core.model.ResourceModel.Operations;
 import org.eclipse.leshan.core.model.ResourceModel.Type;
 import org.eclipse.leshan.core.request.BindingMode;
+import org.eclipse.leshan.core.request.BootstrapRequest;
 import org.eclipse.leshan.core.request.ContentFormat;
 import org.eclipse.leshan.core.request.DeregisterRequest;
 import org.eclipse.leshan.core.request.RegisterRequest;
@@ -48,18 +56,27 @@ import org.eclipse.leshan.core.request.UpdateRequest;
 import org.eclipse.leshan.core.request.argument.Arguments;
 import org.eclipse.leshan.core.response.ExecuteResponse;
 import org.eclipse.leshan.core.response.ReadResponse;
+import org.eclipse.leshan.core.util.datatype.ULong;
 import org.eclipse.leshan.transport.californium.client.endpoint.CaliforniumClientEndpointsProvider;
 import org.eclipse.leshan.transport.californium.client.endpoint.coap.CoapClientProtocolProvider;
+import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClientProtocolProvider;
 
 /**
  * Starts a LwM2M 1.1 client of Eclipse Leshan with a Device, two temperature sensors and Leshan's own Test
- * Object (3442), and moves it by lines on standard input.
+ * Object (3442), and moves it by lines on standard input. A file of properties says who it is and where it goes:
+ *
+ *     uri, endpoint, lifetime_s
+ *     queue_mode, bootstrap   true or false: the account is of a bootstrap server
+ *     security                0 PSK, 2 X.509, 3 none (Resource /0/x/2)
+ *     identity, key, server   hexadecimal, as Resources /0/x/3, 5 and 4 hold them
+ *     usage                   of the server's certificate (/0/x/15), for X.509
+ *     cid                     the length of the Connection ID it gives the server (RFC 9146), -1 to know of none
  *
  * Leshan's demo client is on no registry this project draws from, its libraries are: what goes over the wire is
  * Leshan's and Californium's doing. This program only fills the objects and reports, one line each on standard
  * output, what the library tells its observers:
  *
- *     REGISTERED /rd/id    UPDATED    DEREGISTERED    SENT code    REBOOT    FAILED what why
+ *     BOOTSTRAPPED    REGISTERED /rd/id    UPDATED    DEREGISTERED    SENT code    REBOOT    FAILED what why
  *
  * Commands: `temperature INSTANCE VALUE`, `battery PERCENT`, `send FORMAT PATH...`, `update`, `stop`.
  */
@@ -71,27 +88,35 @@ public final class LeshanDevice {
     }
 
     public static void main(String[] args) throws Exception {
-        if (args.length != 4) {
-            System.err.println("usage: LeshanDevice URI ENDPOINT LIFETIME_S queue|awake");
+        if (args.length != 1) {
+            System.err.println("usage: LeshanDevice PROPERTIES");
             System.exit(2);
+        }
+        Properties wanted = new Properties();
+        try (Reader file = Files.newBufferedReader(Path.of(args[0]))) {
+            wanted.load(file);
         }
         Thermometer[] thermometers = { new Thermometer(20.0), new Thermometer(-5.0) };
         BatteryDevice device = new BatteryDevice();
         ObjectsInitializer objects = new ObjectsInitializer(models());
-        objects.setInstancesForObject(0, Security.noSec(args[0], SHORT_SERVER_ID));
-        objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID, Long.parseLong(args[2]),
-                EnumSet.of(BindingMode.U), false, BindingMode.U));
+        boolean bootstrap = Boolean.parseBoolean(wanted.getProperty("bootstrap"));
+        objects.setInstancesForObject(0, security(wanted, bootstrap));
+        if (bootstrap) {
+            objects.setClassForObject(1, Server.class);
+        } else {
+            objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID,
+                    Long.parseLong(wanted.getProperty("lifetime_s")), EnumSet.of(BindingMode.U), false, BindingMode.U));
+        }
         objects.setInstancesForObject(3, device);
         objects.setInstancesForObject(3303, thermometers[0], thermometers[1]);
         objects.setInstancesForObject(3442, new LwM2mTestObject());
 
         DefaultRegistrationEngineFactory engine = new DefaultRegistrationEngineFactory();
-        engine.setQueueMode(args[3].equals("queue"));
-        LeshanClientBuilder builder = new LeshanClientBuilder(args[1]);
+        engine.setQueueMode(Boolean.parseBoolean(wanted.getProperty("queue_mode")));
+        LeshanClientBuilder builder = new LeshanClientBuilder(wanted.getProperty("endpoint"));
         builder.setObjects(objects.createAll());
         builder.setRegistrationEngineFactory(engine);
-        builder.setEndpointsProviders(new CaliforniumClientEndpointsProvider.Builder(new CoapClientProtocolProvider())
-                .setClientAddress(InetAddress.getLoopbackAddress()).build());
+        builder.setEndpointsProviders(endpoints(Integer.parseInt(wanted.getProperty("cid"))));
         LeshanClient client = builder.build();
         client.addObserver(new Reporter());
         // SIGTERM and end of input both leave the way a well-behaved device does: by deregistering.
@@ -99,6 +124,33 @@ public final class LeshanDevice {
         client.start();
         obey(client, device, thermometers);
         System.exit(0);
+    }
+
+    private static Security security(Properties wanted, boolean bootstrap) {
+        HexFormat hex = HexFormat.of();
+        String uri = wanted.getProperty("uri");
+        byte[] identity = hex.parseHex(wanted.getProperty("identity"));
+        byte[] key = hex.parseHex(wanted.getProperty("key"));
+        byte[] server = hex.parseHex(wanted.getProperty("server"));
+        ULong usage = ULong.valueOf(wanted.getProperty("usage"));
+        return switch (wanted.getProperty("security")) {
+        case "0" -> bootstrap ? Security.pskBootstrap(uri, identity, key)
+                : Security.psk(uri, SHORT_SERVER_ID, identity, key);
+        case "2" -> bootstrap ? Security.x509Bootstrap(uri, identity, key, server, usage)
+                : Security.x509(uri, SHORT_SERVER_ID, identity, key, server, usage);
+        default -> bootstrap ? Security.noSecBootstrap(uri) : Security.noSec(uri, SHORT_SERVER_ID);
+        };
+    }
+
+    private static CaliforniumClientEndpointsProvider endpoints(int cid) {
+        CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
+                new CoapClientProtocolProvider(), new CoapsClientProtocolProvider());
+        Configuration configuration = endpoints.createDefaultConfiguration();
+        if (cid >= 0) {
+            configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, cid);
+        }
+        endpoints.setConfiguration(configuration);
+        return endpoints.setClientAddress(InetAddress.getLoopbackAddress()).build();
     }
 
     private static void obey(LeshanClient client, BatteryDevice device, Thermometer[] thermometers) throws Exception {
@@ -228,6 +280,22 @@ public final class LeshanDevice {
     }
 
     private static final class Reporter extends LwM2mClientObserverAdapter {
+        @Override
+        public void onBootstrapSuccess(LwM2mServer server, BootstrapRequest request) {
+            say("BOOTSTRAPPED");
+        }
+
+        @Override
+        public void onBootstrapFailure(LwM2mServer server, BootstrapRequest request, ResponseCode code, String message,
+                Exception cause) {
+            say("FAILED bootstrap " + code + " " + message);
+        }
+
+        @Override
+        public void onBootstrapTimeout(LwM2mServer server, BootstrapRequest request) {
+            say("FAILED bootstrap timeout");
+        }
+
         @Override
         public void onRegistrationSuccess(LwM2mServer server, RegisterRequest request, String id) {
             say("REGISTERED " + id);

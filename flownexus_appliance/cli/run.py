@@ -51,8 +51,11 @@ async def _serve(config: Config, state: Path, simulate: int) -> None:
         gc.collect()
         gc.freeze()
         print(f"FlowNexus is ready: {running.url}", flush=True)
+        if running.coaps_port:
+            print(f"Devices speak CoAP over DTLS to UDP port {running.coaps_port}.", flush=True)
         if running.coap_port:
-            print(f"Devices speak CoAP to UDP port {running.coap_port}. Ctrl-C stops.", flush=True)
+            print(f"Devices speak CoAP to UDP port {running.coap_port}, unencrypted.", flush=True)
+        print("Ctrl-C stops.", flush=True)
         notify.notify("READY=1")
         await stop.wait()
         notify.notify("STOPPING=1")

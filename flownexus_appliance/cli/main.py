@@ -25,7 +25,7 @@ INTERRUPTED: Final = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit code."""
     _survive_any_text()
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flownexus", description="A private LwM2M cloud in a box.")
     parser.add_argument("--version", action="version", version=f"flownexus {__version__}")
     parser.set_defaults(state=DEFAULT_STATE, json=False)

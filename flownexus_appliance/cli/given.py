@@ -167,7 +167,7 @@ def _zephyr_kconfig(answer: Any, _: Path) -> str:
     size = max(MIN_KCONFIG_KEY_SIZE, len(psk["identity_hex"]) // 2, len(psk["key"]) // 2)
     lines = ["# Holds a key: keep it out of version control."]
     if psk["identity"] != endpoint:
-        lines.append(f"# The sample takes the name for the identity too, but this key's is {psk['identity']}.")
+        lines.append(f"# The sample takes the name for the identity too, but here it is {psk['identity']}.")
     lines += [
         f"CONFIG_NET_SAMPLE_LWM2M_SERVER={_kconfig(uri_of(answer))}",
         f"CONFIG_NET_SAMPLE_LWM2M_ID={_kconfig(endpoint)}",
