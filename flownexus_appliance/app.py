@@ -5,7 +5,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -64,10 +64,12 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
             config.fleet.watch_list, config.fleet.awake_window_s, config.fleet.max_plain_endpoints
         )
         fleet = Fleet(store, bus, models, options, clock.now)
+        web = HttpOptions(state, config.http.host, config.http.port)
         certificates = Certificates(
             Authority(state / PKI),
             bus,
             partial(_names, config.certificates),
+            web.certificate,
             timedelta(days=config.certificates.server_days),
         )
         shown = await certificates.load(max(kept.heard_ms.values(), default=0))
@@ -84,9 +86,7 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         await coap.start()
         fleet.bootstrap.listen_on(coap.port, coap.secure_port)
         http = HttpServer(
-            HttpOptions(
-                state, config.http.host, config.http.port, _uris(config, coap), _plain(config, coap)
-            ),
+            replace(web, coap_uris=_uris(config, coap), plain=_plain(config, coap)),
             Sources(reader, fleet, fleet.credentials, certificates, fleet.bootstrap, bus, models),
         )
         if shown.https is not None:

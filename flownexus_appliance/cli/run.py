@@ -6,13 +6,14 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from ..errors import UsageError
 from ..system import logs, notify
 from ..system.config import Config, load_config
+from .simulated import PREFIX, simulated_keys
 
 SIMULATOR_STOP_S: Final = 10.0
 
@@ -45,7 +46,11 @@ async def _serve(config: Config, state: Path, simulate: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(appliance(config, state))
         if simulate:
-            await stack.enter_async_context(_simulator(simulate, running.coap_port))
+            words = ["--port", str(running.coap_port)]
+            if running.coaps_port:
+                keys = await asyncio.to_thread(simulated_keys, state, simulate)
+                words = ["--dtls", "--psk-file", str(keys), "--port", str(running.coaps_port)]
+            await stack.enter_async_context(_simulator(simulate, words))
         # What start-up made stays: a full collection then has little to look through. Its pause
         # with a thousand devices is longer than a socket's buffer holds datagrams.
         gc.collect()
@@ -63,8 +68,11 @@ async def _serve(config: Config, state: Path, simulate: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _simulator(count: int, port: int) -> AsyncIterator[None]:
-    """Simulated devices in a process of their own, as far from the daemon as real ones."""
+async def _simulator(count: int, words: Sequence[str]) -> AsyncIterator[None]:
+    """Simulated devices in a process of their own, as far from the daemon as real ones.
+
+    `words` are further ones for `flownexus sim`.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -72,8 +80,9 @@ async def _simulator(count: int, port: int) -> AsyncIterator[None]:
         "sim",
         "-n",
         str(count),
-        "--port",
-        str(port),
+        "--prefix",
+        PREFIX,
+        *words,
         stdin=asyncio.subprocess.DEVNULL,
         # Out of the terminal's process group: Ctrl-C reaches the daemon, which stops the devices.
         start_new_session=True,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from ..errors import ApplianceError, UsageError
@@ -22,6 +23,7 @@ from ..pki.errors import PkiError
 from ..pki.leafs import VALIDITY
 from ..pki.names import ServerNames
 from ..pki.roots import OVERLAP
+from ..pki.selfsigned import provisional_status
 from ..pki.upkeep import Change
 from ..system import clock
 
@@ -55,12 +57,14 @@ class Certificates:
         authority: Authority,
         bus: EventBus,
         names: Callable[[], ServerNames],
+        provisional: Path,
         validity: timedelta = VALIDITY,
         now_ms: Callable[[], int] = clock.wall_ms,
     ) -> None:
         self._authority = authority
         self._bus = bus
         self._names = names
+        self._provisional = provisional
         self._validity = validity
         self._now_ms = now_ms
         self._noted_ms = 0
@@ -98,7 +102,10 @@ class Certificates:
         return clock.doubt(self._now_ms(), self._noted_ms, synchronised=clock.synchronised())
 
     def describe(self) -> Sequence[CertificateStatus]:
-        return self._authority.describe(self._now())
+        """All certificates of the box; with them the provisional one (its file) while that serves."""
+        known = self._authority.describe(self._now())
+        serving = None if self._authority.ready else provisional_status(self._provisional)
+        return known if serving is None else (*known, serving)
 
     def roots(self) -> tuple[bytes, ...]:
         """DER of all trusted roots, newest first; empty while there are none."""

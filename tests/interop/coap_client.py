@@ -21,6 +21,9 @@ from .daemon import Credential, Psk
 SECURE = ("coap-client-openssl", "coap-client-gnutls")
 NAMES = ("coap-client-notls", *SECURE, "coap-client")
 ANSWER_WITHIN_S = 10
+LINK_FORMAT = 40
+# A key that is text: 128 bits of it.
+KEY = b"sixteen letters!".hex()
 _MESSAGE = re.compile(
     r"v:1 t:(?P<type>CON|NON|ACK|RST) c:(?P<code>[0-9]\.[0-9]{2}|[A-Z]+) i:(?P<mid>[0-9a-f]{4})"
     r" \{(?P<token>[0-9a-f]*)\} \[ (?P<options>.*?) ?\]"
@@ -101,13 +104,27 @@ class CoapClient:
         return _response(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
 
 
+def register(
+    client: CoapClient, endpoint: str, links: bytes = b"</1/0>,</3/0>", block_size: int | None = None
+) -> str:
+    """Register; the registration's id."""
+    query = ("lwm2m=1.1", f"ep={endpoint}", "lt=300", "b=U")
+    reply = client.request("post", "/rd", query, links, LINK_FORMAT, block_size=block_size)
+    assert reply.code == "2.01"
+    (first, root), (second, registration_id) = reply.options[:2]
+    assert (first, root, second) == ("Location-Path", "rd", "Location-Path")
+    return registration_id
+
+
 def _shown(credential: Credential | None) -> list[str]:
     if credential is None:
         return []
     if isinstance(credential, Psk):
         return ["-u", credential.identity, "-k", bytes.fromhex(credential.key).decode("ascii")]
     files = (credential.certificate, credential.key, credential.roots)
-    return [word for option, file in zip(("-c", "-j", "-R"), files, strict=True) for word in (option, str(file))]
+    return [
+        word for option, file in zip(("-c", "-j", "-R"), files, strict=True) for word in (option, str(file))
+    ]
 
 
 def _response(output: str) -> Reply:

@@ -114,7 +114,16 @@ class Store:
 
     def registration(self, endpoint: str) -> Mapping[str, Any] | None:
         """The live registration of an endpoint, its JSON columns read; None when it has none."""
-        columns = ("id", "address", "session", "lwm2m_version", "lifetime_s", "binding", "queue_mode", "objects")
+        columns = (
+            "id",
+            "address",
+            "session",
+            "lwm2m_version",
+            "lifetime_s",
+            "binding",
+            "queue_mode",
+            "objects",
+        )
         found = self.rows(
             f"SELECT {', '.join('registration.' + name for name in columns)} FROM registration"
             " JOIN endpoint ON endpoint.id = registration.endpoint_id WHERE endpoint.name = :name",

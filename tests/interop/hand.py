@@ -4,6 +4,7 @@
 bring, one behind the other: a reply is found by its first bytes, which no two messages share.
 """
 
+import itertools
 import os
 import select
 import shutil
@@ -14,10 +15,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peer import ACK, Frame
+from tests.peer import (
+    ACK,
+    CON,
+    CONTENT_FORMAT,
+    CREATED,
+    LINKS,
+    LOCATION_PATH,
+    POST,
+    URI_PATH,
+    URI_QUERY,
+    Frame,
+    uint,
+)
 
-from .daemon import LOOPBACK, Credential, Psk
+from .daemon import LOOPBACK, Credential, Daemon, Psk
 
+_mids = itertools.count(0x5A01)
 ANSWER_WITHIN_S = 5.0
 STOP_WITHIN_S = 10.0
 
@@ -106,6 +120,27 @@ class ByHand:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self.command[0]} does not run"
         return self._process
+
+
+def request(code: int, *path: str, query: tuple[str, ...] = (), payload: bytes = b"") -> Frame:
+    """A confirmable request with a message id and a token of its own; a payload is links."""
+    mid = next(_mids)
+    options = [(URI_PATH, part.encode()) for part in path] + [(URI_QUERY, part.encode()) for part in query]
+    if payload:
+        options.append((CONTENT_FORMAT, uint(LINKS)))
+    return Frame(CON, code, mid, b"hand" + uint(mid), tuple(options), payload)
+
+
+def register(client: ByHand, daemon: Daemon, endpoint: str) -> str:
+    """Register by hand; the registration's id, which the response names as the store does."""
+    asked = request(POST, "rd", query=("lwm2m=1.1", f"ep={endpoint}", "lt=300"), payload=b"</1/0>,</3/0>")
+    client.ask(asked, CREATED)
+    stored = daemon.store.registration(endpoint)
+    assert stored is not None
+    registration_id: str = stored["id"]
+    location = ((LOCATION_PATH, b"rd"), (LOCATION_PATH, registration_id.encode()))
+    client.wait_for(Frame(ACK, CREATED, asked.mid, asked.token, location))
+    return registration_id
 
 
 @contextmanager

@@ -10,28 +10,17 @@ import cbor2
 import pytest
 
 from . import certificates
-from .coap_client import SECURE, CoapClient
+from .coap_client import KEY, LINK_FORMAT, SECURE, CoapClient, register
 from .daemon import IMPOSTOR, REFUSED, Credential, Daemon, Psk
 from .program import until
 
 LINKS = b'</>;rt="oma.lwm2m";ct=112,</1/0>,</3/0>,</3303/0>'
 OBJECTS = {1: [0], 3: [0], 3303: [0]}
-LINK_FORMAT, SENML_CBOR = 40, 112
-# Text, for coap-client takes no other: 128 bits of it.
-KEY = b"sixteen letters!".hex()
+SENML_CBOR = 112
 
 
 def give(daemon: Daemon, kind: str, endpoint: str, folder: Path) -> Credential:
     return daemon.give_psk(endpoint, KEY) if kind == "psk" else daemon.give_certificate(endpoint, folder)
-
-
-def register(client: CoapClient, endpoint: str, links: bytes = LINKS, block_size: int | None = None) -> str:
-    query = ("lwm2m=1.1", f"ep={endpoint}", "lt=300", "b=U")
-    reply = client.request("post", "/rd", query, links, LINK_FORMAT, block_size=block_size)
-    assert reply.code == "2.01"
-    registration_id = reply.options[1][1]
-    assert reply.options[:2] == [("Location-Path", "rd"), ("Location-Path", registration_id)]
-    return registration_id
 
 
 @pytest.mark.parametrize("kind", ["psk", "certificate"])
@@ -39,7 +28,7 @@ def register(client: CoapClient, endpoint: str, links: bytes = LINKS, block_size
 def test_a_devices_life(daemon: Daemon, tmp_path: Path, build: str, kind: str) -> None:
     endpoint = f"{build}-{kind}"
     client = CoapClient(daemon.coaps_uri, tmp_path, build, give(daemon, kind, endpoint, tmp_path))
-    registration_id = register(client, endpoint)
+    registration_id = register(client, endpoint, LINKS)
     stored = daemon.store.registration(endpoint)
     assert stored is not None
     assert (stored["id"], stored["objects"]) == (registration_id, OBJECTS)

@@ -3,7 +3,6 @@
 RFC 6347, RFC 4279, RFC 7251 (ECDHE-ECDSA with CCM), RFC 6655 (PSK with CCM); LwM2M Transport 1.1.1 section 5.
 """
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,26 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.peer import (
-    ACK,
-    CHANGED,
-    CON,
-    CONTENT_FORMAT,
-    CREATED,
-    DELETE,
-    DELETED,
-    LINKS,
-    LOCATION_PATH,
-    POST,
-    URI_PATH,
-    URI_QUERY,
-    Frame,
-    uint,
-)
+from tests.peer import CHANGED, DELETE, DELETED, POST
 
 from . import certificates
 from .daemon import IMPOSTOR, REFUSED, SESSION_MADE, Certificate, Credential, Daemon, Psk, running
-from .hand import ByHand, gnutls, openssl
+from .hand import ByHand, gnutls, openssl, register, request
 from .program import until
 
 Program = Callable[[int, Credential, str, Path], AbstractContextManager[ByHand]]
@@ -44,7 +28,9 @@ OPENSSL_SUITES = {
     ),
 }
 GNUTLS_SUITES = {
-    kind: tuple(f"{exchange}:{cipher}" for cipher in ("AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "AES-128-CBC"))
+    kind: tuple(
+        f"{exchange}:{cipher}" for cipher in ("AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "AES-128-CBC")
+    )
     for kind, exchange in (("psk", "PSK"), ("certificate", "ECDHE-ECDSA"))
 }
 WAYS_IN = [
@@ -55,7 +41,6 @@ WAYS_IN = [
 ]
 PROGRAMS = [pytest.param(openssl, id="openssl"), pytest.param(gnutls, id="gnutls")]
 FORBIDDEN = 0x83
-_mids = itertools.count(0x5A01)
 
 
 @pytest.fixture(scope="module")
@@ -78,26 +63,6 @@ def ending(folder: Path) -> Certificate:
 def daemon(folder: Path, expired: Certificate, ending: Certificate) -> Iterator[Daemon]:
     with running(folder) as started:
         yield started
-
-
-def request(code: int, *path: str, query: tuple[str, ...] = (), payload: bytes = b"") -> Frame:
-    mid = next(_mids)
-    options = [(URI_PATH, part.encode()) for part in path] + [(URI_QUERY, part.encode()) for part in query]
-    if payload:
-        options.append((CONTENT_FORMAT, uint(LINKS)))
-    return Frame(CON, code, mid, b"hand" + uint(mid), tuple(options), payload)
-
-
-def register(client: ByHand, daemon: Daemon, endpoint: str) -> str:
-    """Register by hand; the registration's id, which the response names as the store does."""
-    asked = request(POST, "rd", query=("lwm2m=1.1", f"ep={endpoint}", "lt=300"), payload=b"</1/0>,</3/0>")
-    client.ask(asked, CREATED)
-    stored = daemon.store.registration(endpoint)
-    assert stored is not None
-    registration_id: str = stored["id"]
-    location = ((LOCATION_PATH, b"rd"), (LOCATION_PATH, registration_id.encode()))
-    client.wait_for(Frame(ACK, CREATED, asked.mid, asked.token, location))
-    return registration_id
 
 
 @pytest.mark.parametrize(("program", "kind", "suite"), WAYS_IN)

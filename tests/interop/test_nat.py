@@ -12,14 +12,12 @@ import pytest
 
 from tests.peer import ACK, CHANGED, POST, Frame
 
-from .coap_client import SECURE, CoapClient
+from .coap_client import KEY, SECURE, CoapClient
+from .coap_client import register as register_once
 from .daemon import LOOPBACK, ROOT, SESSION_MADE, Daemon, Psk
-from .hand import openssl
+from .hand import openssl, register, request
 from .nat import WITH_CID, Nat
 from .program import Program, until
-from .test_coap_client_dtls import KEY
-from .test_coap_client_dtls import register as register_once
-from .test_dtls_by_hand import register, request
 
 PERIOD_S = 0.2
 TEMPERATURE = "/3303/0/5700"
@@ -50,11 +48,11 @@ def simulated(daemon: Daemon, nat: Nat, folder: Path, kind: str, prefix: str, *m
 
 
 @pytest.mark.parametrize(
-    ("kind", "more"), [("psk", ()), ("certificate", ()), ("psk", ("--own-cid", "8"))], ids=lambda item: "".join(item)
+    ("kind", "more"),
+    [("psk", ()), ("certificate", ()), ("psk", ("--own-cid", "8"))],
+    ids=lambda item: "".join(item),
 )
-def test_a_simulated_device_goes_on(
-    daemon: Daemon, tmp_path: Path, kind: str, more: tuple[str, ...]
-) -> None:
+def test_a_simulated_device_goes_on(daemon: Daemon, tmp_path: Path, kind: str, more: tuple[str, ...]) -> None:
     """It reports, is read and updates, from ever other ports and without a handshake."""
     with (
         Nat(daemon.coaps_port) as nat,

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Handshake:
     """A handshake under way, and the session it may resume; `hello` is the message it began with."""
 
-    __slots__ = ("at_work", "cid", "quick", "hello", "resumes", "session", "started_at", "waiting", "way")
+    __slots__ = ("at_work", "cid", "hello", "quick", "resumes", "session", "started_at", "waiting", "way")
 
     def __init__(
         self,

@@ -46,6 +46,9 @@ class FakeKeyring:
     def admit(self, proof: Proof) -> Admission | None:
         return Admission(self.endpoints[proof], 1) if proof in self.keys else None
 
+    def whose(self, proof: Proof) -> Admission | None:
+        return self.admit(proof)
+
     def watch(self, changed: Changed) -> None:
         self._changed.append(changed)
 
@@ -75,7 +78,10 @@ class FakeKeeper:
         self._put(apply)
 
     def remove_session(self, session_id: bytes) -> None:
-        self._put(lambda: self.rows.pop(session_id, None))
+        def apply() -> None:
+            self.rows.pop(session_id, None)
+
+        self._put(apply)
 
     def commit(self) -> "asyncio.Future[None]":
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -46,10 +46,10 @@ class Box:
     async def running(self) -> AsyncIterator[DtlsTransport]:
         secure = Secure(self.port, LOOPBACK, self.keyring, self.keeper, self.keeper.kept())
         self.server = CoapServer(0, LOOPBACK, self.uplinks, secure)
-        await self.server.start()
-        self.port = self.server.secure_port
-        assert self.server.dtls is not None
         try:
+            await self.server.start()
+            self.port = self.server.secure_port
+            assert self.server.dtls is not None
             yield self.server.dtls
         finally:
             await self.server.stop()
@@ -235,7 +235,7 @@ async def test_the_saver_goes_on_after_a_failure(
 async def test_a_disk_that_fails_at_the_start_is_told(box: Box) -> None:
     """None of the sessions may speak before the disk knows of it, so there is no start."""
     async with box.running() as dtls:
-        device = await introduced(box.device(), dtls)
+        await introduced(box.device(), dtls)
     box.keeper.stuck = True
     secure = Secure(0, LOOPBACK, box.keyring, box.keeper, box.keeper.kept())
     server = CoapServer(0, LOOPBACK, box.uplinks, secure)
