@@ -67,12 +67,14 @@ def _handshakes(state: Path) -> list[Figure]:
                 for _ in range(ROUNDS):
                     bare[kind].append(_rate(engine, port, kind, file))
                     ours[kind].append(_rate(box, ports.coaps, kind, file))
-    figures = []
+    rates = {}
     for kind in HANDSHAKES:
         rate, against = statistics.median(ours[kind]), statistics.median(bare[kind])
-        name = f"{kind}_handshakes_vs_engine"
-        figures.append(Figure(name, rate, "handshakes/s", against, rate / against))
-    return figures
+        rates[kind] = rate, "handshakes/s", against, rate / against
+    return [
+        Figure("psk_handshakes_vs_engine", *rates["psk"]),
+        Figure("ecdsa_handshakes_vs_engine", *rates["ecdsa"]),
+    ]
 
 
 def _rate(server: Started, port: int, kind: str, file: Path) -> float:

@@ -8,7 +8,7 @@ session by an exception.
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -107,6 +107,16 @@ class SecurePeer(SecureDevice):
                 return message
             if opened.closed:
                 raise SessionEnded("close_notify")
+
+    def waiting(self) -> list[bytes]:
+        """The CoAP messages that are here already."""
+        found: list[bytes] = []
+        with suppress(BlockingIOError):
+            while True:
+                data = self.sock.recv(65_536)
+                self.raw.append(data)
+                found += self.session.open(data).messages
+        return found
 
     async def end(self) -> str:
         """Wait for the end of the session; what comes before is passed over. Tells how it ended."""

@@ -5,6 +5,7 @@ LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go u
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from aiocoap import Code, Message
 from aiocoap.error import UnparsableMessage
 from aiocoap.numbers.optionnumbers import OptionNumber
 
+from ..db.migrate import StoreError
 from ..errors import PeerError
 from ..fleet.ports import (
     Action,
@@ -111,13 +113,22 @@ class CoapServer:
         self._transport.start()
 
     async def stop(self) -> None:
-        """Close the sockets; requests under way end with DeviceSilent. Not started is stopped."""
+        """Close the sockets; requests under way end with DeviceSilent. Not started is stopped.
+
+        What was taken is answered first: a device that repeats it after a restart has it stored twice.
+        """
         context, self._context = self._context, None
-        if context is not None:
-            await context.shutdown()
-            self._transport.close()
-            if self.dtls is not None:
-                await self.dtls.stop()
+        if context is None:
+            return
+        self._transport.sockets.deafen()
+        if self._secure is not None and self.dtls is not None:
+            self.dtls.sockets.deafen()
+            with contextlib.suppress(StoreError):  # it is not answered, then
+                await asyncio.shield(self._secure.keeper.commit())
+        await context.shutdown()
+        self._transport.close()
+        if self.dtls is not None:
+            await self.dtls.stop()
 
     @property
     def port(self) -> int:

@@ -97,10 +97,16 @@ class UdpSockets:
         """The bound port, where 0 was asked for; 0 while there is no socket."""
         return int(self._sockets[0].getsockname()[1]) if self._sockets else 0
 
-    def close(self) -> None:
+    def deafen(self) -> None:
+        """Read no more; what is on its way out still goes."""
+        loop = asyncio.get_running_loop()
         for sock in self._sockets:
             if sock.fileno() >= 0:
-                asyncio.get_running_loop().remove_reader(sock.fileno())
+                loop.remove_reader(sock.fileno())
+
+    def close(self) -> None:
+        self.deafen()
+        for sock in self._sockets:
             sock.close()
         self._sockets.clear()
         self._wildcard.clear()

@@ -90,7 +90,8 @@ def _libcoap(uri: str, endpoint: str, psk: PskGiven) -> Recipe:
     name = shlex.quote(f"15,ep={endpoint}")
     return Recipe(
         "libcoap's coap-client",
-        "Registers the device for a minute, to see that the key is right. For bash.",
+        "Registers the device for a minute, to see that the key is right. For bash; Debian calls it"
+        " coap-client-openssl.",
         f"coap-client -m post -u {shlex.quote(psk.identity)} -k $'{escaped}' -O 15,lwm2m=1.1 -O {name}"
         f" -O 15,lt=60 -t 40 -e '</3/0>' {query}",
     )
@@ -127,7 +128,8 @@ def _for_certificate(uri: str, endpoint: str) -> tuple[Recipe, ...]:
         ),
         Recipe(
             "libcoap's coap-client",
-            "Registers the device for a minute, to see that the certificate is right.",
+            "Registers the device for a minute, to see that the certificate is right. Debian calls it"
+            " coap-client-openssl.",
             f"coap-client -m post -c device.pem -j device.key -C ca.pem -O 15,lwm2m=1.1"
             f" -O {shlex.quote(f'15,ep={endpoint}')} -O 15,lt=60 -t 40 -e '</3/0>'"
             f" {shlex.quote(f'{uri}/rd')}",

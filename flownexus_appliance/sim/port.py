@@ -201,9 +201,9 @@ class Port:
     def _timer(self) -> None:
         self._handle = None
         now = self._loop.time()
+        self.device.handle_timer(now)
         if now >= self._rebind_due:
             self._rebind(now)
-        self.device.handle_timer(now)
         self._arm()
 
     def _arm(self) -> None:

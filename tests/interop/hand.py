@@ -159,7 +159,7 @@ def openssl(port: int, credential: Credential | None, suite: str, folder: Path) 
 
 
 @contextmanager
-def gnutls(port: int, credential: Credential, suite: str, folder: Path) -> Iterator[ByHand]:
+def gnutls(port: int, credential: Credential | None, suite: str, folder: Path) -> Iterator[ByHand]:
     """`gnutls-cli --udp` to a port of the loopback, with one suite, "PSK:AES-128-CCM" in GnuTLS's names."""
     allowed = "+VERS-DTLS1.2:+AEAD:+SHA256:+COMP-NULL:+CTYPE-X509:+GROUP-SECP256R1:+SIGN-ECDSA-SHA256"
     chosen = ":".join(f"+{part}" for part in suite.split(":"))
@@ -167,7 +167,7 @@ def gnutls(port: int, credential: Credential, suite: str, folder: Path) -> Itera
     command += ["--priority", f"NONE:{allowed}:{chosen}", "--logfile", folder / "log"]
     if isinstance(credential, Psk):
         command += ["--pskusername", credential.identity, "--pskkey", credential.key]
-    else:
+    elif credential is not None:
         command += ["--x509certfile", credential.certificate, "--x509keyfile", credential.key]
         command += ["--x509cafile", credential.roots]
     with _run(ByHand([*command, LOOPBACK], folder / "words", folder / "log")) as client:

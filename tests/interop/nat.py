@@ -19,7 +19,8 @@ CID_BYTES = 8  # of the ids that the daemon gives its devices
 
 
 class Nat:
-    """Devices speak to `port`; used as a context. `every`: go on from another port after so many datagrams."""
+    """Devices speak to `port`; used as a context. `every`: it goes on from another port after so many
+    datagrams of a device."""
 
     def __init__(self, server_port: int, every: int | None = None) -> None:
         self.every = every

@@ -3,9 +3,9 @@
 RFC 6347, RFC 4279, RFC 7251 (ECDHE-ECDSA with CCM), RFC 6655 (PSK with CCM); LwM2M Transport 1.1.1 section 5.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,29 +17,48 @@ from .daemon import IMPOSTOR, REFUSED, SESSION_MADE, Certificate, Credential, Da
 from .hand import ByHand, gnutls, openssl, register, request
 from .program import until
 
-Program = Callable[[int, Credential, str, Path], AbstractContextManager[ByHand]]
-OPENSSL_SUITES = {
-    "psk": ("PSK-AES128-CCM8", "PSK-AES128-CCM", "PSK-AES128-GCM-SHA256", "PSK-AES128-CBC-SHA256"),
-    "certificate": (
-        "ECDHE-ECDSA-AES128-CCM8",
-        "ECDHE-ECDSA-AES128-CCM",
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES128-SHA256",
-    ),
-}
-GNUTLS_SUITES = {
-    kind: tuple(
-        f"{exchange}:{cipher}" for cipher in ("AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "AES-128-CBC")
-    )
-    for kind, exchange in (("psk", "PSK"), ("certificate", "ECDHE-ECDSA"))
-}
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One of the two programs, and the suites it is to try by what a device proves itself with."""
+
+    name: str
+    run: Callable[[int, Credential | None, str, Path], AbstractContextManager[ByHand]]
+    suites: Mapping[str, tuple[str, ...]]
+    says: Callable[[str], str]  # which suite it has agreed on, in its own words
+
+
+OPENSSL = Tool(
+    "openssl",
+    openssl,
+    {
+        "psk": ("PSK-AES128-CCM", "PSK-AES128-CCM8", "PSK-AES128-GCM-SHA256", "PSK-AES128-CBC-SHA256"),
+        "certificate": (
+            "ECDHE-ECDSA-AES128-CCM8",
+            "ECDHE-ECDSA-AES128-CCM",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-AES128-SHA256",
+        ),
+    },
+    lambda suite: f"Ciphersuite: {suite}\n",
+)
+CIPHERS = ("AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "AES-128-CBC")
+GNUTLS = Tool(
+    "gnutls",
+    gnutls,
+    {
+        "psk": tuple(f"PSK:{cipher}" for cipher in CIPHERS),
+        "certificate": tuple(f"ECDHE-ECDSA:{cipher}" for cipher in CIPHERS),
+    },
+    lambda suite: f"-({suite.partition(':')[2]})",
+)
+TOOLS = [pytest.param(tool, id=tool.name) for tool in (OPENSSL, GNUTLS)]
 WAYS_IN = [
-    pytest.param(program, kind, suite, id=f"{program.__name__}-{suite.replace(':', '-')}")
-    for program, suites in ((openssl, OPENSSL_SUITES), (gnutls, GNUTLS_SUITES))
-    for kind in suites
-    for suite in suites[kind]
+    pytest.param(tool, kind, suite, id=f"{tool.name}-{suite.replace(':', '-')}")
+    for tool in (OPENSSL, GNUTLS)
+    for kind, suites in tool.suites.items()
+    for suite in suites
 ]
-PROGRAMS = [pytest.param(openssl, id="openssl"), pytest.param(gnutls, id="gnutls")]
 FORBIDDEN = 0x83
 
 
@@ -65,12 +84,12 @@ def daemon(folder: Path, expired: Certificate, ending: Certificate) -> Iterator[
         yield started
 
 
-@pytest.mark.parametrize(("program", "kind", "suite"), WAYS_IN)
-def test_every_suite(daemon: Daemon, tmp_path: Path, program: Program, kind: str, suite: str) -> None:
-    endpoint = f"{program.__name__}-{suite}"
+@pytest.mark.parametrize(("tool", "kind", "suite"), WAYS_IN)
+def test_every_suite(daemon: Daemon, tmp_path: Path, tool: Tool, kind: str, suite: str) -> None:
+    endpoint = f"{tool.name}-{suite}"
     credential = daemon.give(kind, endpoint, tmp_path)
     since = daemon.now
-    with program(daemon.coaps_port, credential, suite, tmp_path) as client:
+    with tool.run(daemon.coaps_port, credential, suite, tmp_path) as client:
         registration_id = register(client, daemon, endpoint)
         made = daemon.wait_logged(SESSION_MADE, since, endpoint=endpoint)
         stored = daemon.store.registration(endpoint)
@@ -80,8 +99,7 @@ def test_every_suite(daemon: Daemon, tmp_path: Path, program: Program, kind: str
         client.ask(request(POST, "rd", registration_id, query=("lt=900",)), CHANGED)
         client.ask(request(DELETE, "rd", registration_id), DELETED)
         client.stop()
-    chosen = f"Ciphersuite: {suite}\n" if program is openssl else f"-({suite.partition(':')[2]})"
-    assert chosen in client.words
+    assert tool.says(suite) in client.words
     assert daemon.store.registration(endpoint) is None
     assert daemon.handshakes(endpoint) == 1
 
@@ -93,102 +111,101 @@ def refused(daemon: Daemon, client: ByHand, since: int, code: str, words: str = 
     client.wait_refused()
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_wrong_key(daemon: Daemon, tmp_path: Path, program: Program) -> None:
-    endpoint = f"{program.__name__}-wrong-key"
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_wrong_key(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
+    endpoint = f"{tool.name}-wrong-key"
     right = daemon.give_psk(endpoint)
     wrong = replace(right, key=f"{int(right.key, 16) ^ 1:032x}")
-    suite = "PSK-AES128-CCM" if program is openssl else "PSK:AES-128-CCM"
+    suite = tool.suites["psk"][0]
     since = daemon.now
-    with program(daemon.coaps_port, wrong, suite, tmp_path) as client:
+    with tool.run(daemon.coaps_port, wrong, suite, tmp_path) as client:
         refused(daemon, client, since, "psk_wrong")
     assert daemon.logged(REFUSED, since, identity=right.identity)
     assert daemon.handshakes(endpoint) == 0
-    with program(daemon.coaps_port, right, suite, tmp_path) as client:
+    with tool.run(daemon.coaps_port, right, suite, tmp_path) as client:
         register(client, daemon, endpoint)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_an_unknown_identity(daemon: Daemon, tmp_path: Path, program: Program) -> None:
-    suite = "PSK-AES128-CCM" if program is openssl else "PSK:AES-128-CCM"
+@pytest.mark.parametrize("tool", TOOLS)
+def test_an_unknown_identity(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
+    suite = tool.suites["psk"][0]
     since = daemon.now
-    nobody = Psk(f"{program.__name__}-nobody", "00112233445566778899aabbccddeeff")
-    with program(daemon.coaps_port, nobody, suite, tmp_path) as client:
+    nobody = Psk(f"{tool.name}-nobody", "00112233445566778899aabbccddeeff")
+    with tool.run(daemon.coaps_port, nobody, suite, tmp_path) as client:
         refused(daemon, client, since, "psk_unknown")
     assert daemon.logged(REFUSED, since, identity=nobody.identity)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_key_that_was_taken_away(daemon: Daemon, tmp_path: Path, program: Program) -> None:
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_key_that_was_taken_away(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
     """Its registration and its session end at once; then it is nobody's."""
-    endpoint = f"{program.__name__}-removed-key"
+    endpoint = f"{tool.name}-removed-key"
     credential = daemon.give_psk(endpoint)
-    suite = "PSK-AES128-CCM" if program is openssl else "PSK:AES-128-CCM"
-    with program(daemon.coaps_port, credential, suite, tmp_path) as client:
+    suite = tool.suites["psk"][0]
+    with tool.run(daemon.coaps_port, credential, suite, tmp_path) as client:
         register(client, daemon, endpoint)
         daemon.revoke(endpoint)
         until(lambda: daemon.store.registration(endpoint) is None, f"{endpoint} is registered no more")
         client.wait_refused()
     since = daemon.now
-    with program(daemon.coaps_port, credential, suite, tmp_path) as client:
+    with tool.run(daemon.coaps_port, credential, suite, tmp_path) as client:
         refused(daemon, client, since, "psk_unknown")
 
 
-ECDHE = {openssl: "ECDHE-ECDSA-AES128-CCM8", gnutls: "ECDHE-ECDSA:AES-128-CCM-8"}
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_certificate_that_was_taken_away(daemon: Daemon, tmp_path: Path, program: Program) -> None:
-    endpoint = f"{program.__name__}-revoked"
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_certificate_that_was_taken_away(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
+    endpoint = f"{tool.name}-revoked"
     credential = daemon.give_certificate(endpoint, tmp_path)
-    with program(daemon.coaps_port, credential, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, credential, tool.suites["certificate"][0], tmp_path) as client:
         register(client, daemon, endpoint)
         daemon.revoke(endpoint)
         until(lambda: daemon.store.registration(endpoint) is None, f"{endpoint} is registered no more")
         client.wait_refused()
     since = daemon.now
-    with program(daemon.coaps_port, credential, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, credential, tool.suites["certificate"][0], tmp_path) as client:
         refused(daemon, client, since, "certificate_revoked")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_a_certificate_that_is_over(
-    daemon: Daemon, tmp_path: Path, program: Program, expired: Certificate, ending: Certificate
+    daemon: Daemon, tmp_path: Path, tool: Tool, expired: Certificate, ending: Certificate
 ) -> None:
     since = daemon.now
-    with program(daemon.coaps_port, expired, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, expired, tool.suites["certificate"][0], tmp_path) as client:
         refused(daemon, client, since, "certificate_expired")
     assert daemon.handshakes("hand-expired") == 0
-    with program(daemon.coaps_port, ending, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, ending, tool.suites["certificate"][0], tmp_path) as client:
         register(client, daemon, "hand-ending")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_certificate_by_another_ca(daemon: Daemon, tmp_path: Path, program: Program) -> None:
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_certificate_by_another_ca(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
     """It names an endpoint that there is, and nothing in it is wrong but its issuer."""
-    endpoint = f"{program.__name__}-foreign"
+    endpoint = f"{tool.name}-foreign"
     own = daemon.give_certificate(endpoint, tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     foreign = certificates.foreign(other, endpoint, own.roots)
     since = daemon.now
-    with program(daemon.coaps_port, foreign, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, foreign, tool.suites["certificate"][0], tmp_path) as client:
         refused(daemon, client, since, "certificate_foreign")
     assert daemon.handshakes(endpoint) == 0
-    with program(daemon.coaps_port, own, ECDHE[program], tmp_path) as client:
+    with tool.run(daemon.coaps_port, own, tool.suites["certificate"][0], tmp_path) as client:
         register(client, daemon, endpoint)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_server_by_another_ca(daemon: Daemon, tmp_path: Path, program: Program) -> None:
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_server_by_another_ca(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
     """A device that does not know the box's root leaves, and the log tells that it was the device."""
-    endpoint = f"{program.__name__}-doubtful"
+    endpoint = f"{tool.name}-doubtful"
     own = daemon.give_certificate(endpoint, tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     strangers = certificates.foreign(other, endpoint, own.roots).certificate
     since = daemon.now
-    with program(daemon.coaps_port, replace(own, roots=strangers), ECDHE[program], tmp_path) as client:
+    with tool.run(
+        daemon.coaps_port, replace(own, roots=strangers), tool.suites["certificate"][0], tmp_path
+    ) as client:
         client.wait_refused()
     daemon.wait_logged(REFUSED, since, error_code="handshake_refused")
     assert daemon.handshakes(endpoint) == 0
@@ -196,7 +213,7 @@ def test_a_server_by_another_ca(daemon: Daemon, tmp_path: Path, program: Program
 
 def test_no_certificate_at_all(daemon: Daemon, tmp_path: Path) -> None:
     since = daemon.now
-    with openssl(daemon.coaps_port, None, ECDHE[openssl], tmp_path) as client:
+    with openssl(daemon.coaps_port, None, OPENSSL.suites["certificate"][0], tmp_path) as client:
         refused(daemon, client, since, "certificate_missing")
 
 
@@ -207,17 +224,17 @@ def test_a_suite_the_box_does_not_have(daemon: Daemon, tmp_path: Path) -> None:
         refused(daemon, client, since, "handshake_refused")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("kind", ["psk", "certificate"])
-def test_a_foreign_name_is_refused(daemon: Daemon, tmp_path: Path, program: Program, kind: str) -> None:
+def test_a_foreign_name_is_refused(daemon: Daemon, tmp_path: Path, tool: Tool, kind: str) -> None:
     """Who has come in as one device is not another: register, update and deregister."""
-    endpoint, victim = f"{program.__name__}-{kind}-thief", f"{program.__name__}-{kind}-victim"
+    endpoint, victim = f"{tool.name}-{kind}-thief", f"{tool.name}-{kind}-victim"
     thief, owner = daemon.give(kind, endpoint, tmp_path), daemon.give(kind, victim, tmp_path)
-    suite = (OPENSSL_SUITES if program is openssl else GNUTLS_SUITES)[kind][0]
+    suite = tool.suites[kind][0]
     (tmp_path / "owner").mkdir()
     with (
-        program(daemon.coaps_port, owner, suite, tmp_path / "owner") as honest,
-        program(daemon.coaps_port, thief, suite, tmp_path) as client,
+        tool.run(daemon.coaps_port, owner, suite, tmp_path / "owner") as honest,
+        tool.run(daemon.coaps_port, thief, suite, tmp_path) as client,
     ):
         registration_id = register(honest, daemon, victim)
         before = daemon.store.registration(victim)

@@ -1,6 +1,6 @@
-"""Eclipse Leshan's client over DTLS with Connection ID: its life, its bootstrap, and NATs and restarts under it.
+"""Eclipse Leshan's client over DTLS with Connection ID: its life, its bootstrap, NATs and restarts under it.
 
-LwM2M Core 1.1.1 section 5.2 and 6.1, RFC 9146. The client is Californium's Scandium, of which nothing is ours.
+LwM2M Core 1.1.1 sections 5.2 and 6.1, RFC 9146. Its DTLS is Californium's Scandium.
 """
 
 import signal
@@ -129,7 +129,7 @@ def test_bootstrap(daemon: Daemon, tmp_path: Path, kind: str) -> None:
 
 
 def test_bootstrap_from_a_key_to_a_certificate(daemon: Daemon, tmp_path: Path) -> None:
-    """A device made with a key gets a certificate, for the operator says so; and another when it is asked to."""
+    """A device made with a key gets a certificate; and another one when it is asked to come again."""
     endpoint = "leshan-boot-promoted"
     credential = daemon.give_psk(endpoint)
     daemon.put_bootstrap(endpoint, {"uri": daemon.coaps_uri, "security": "certificate"})

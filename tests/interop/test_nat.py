@@ -47,10 +47,16 @@ def simulated(daemon: Daemon, nat: Nat, folder: Path, kind: str, prefix: str, *m
         program.end()
 
 
+def wait_samples(daemon: Daemon, endpoint: str, more: int) -> None:
+    """Wait for so many samples that are not there yet."""
+    wanted = len(daemon.store.samples(endpoint, TEMPERATURE)) + more
+    until(lambda: len(daemon.store.samples(endpoint, TEMPERATURE)) >= wanted, f"{endpoint} reports on")
+
+
 @pytest.mark.parametrize(
     ("kind", "more"),
     [("psk", ()), ("certificate", ()), ("psk", ("--own-cid", "8"))],
-    ids=lambda item: "".join(item),
+    ids="".join,
 )
 def test_a_simulated_device_goes_on(daemon: Daemon, tmp_path: Path, kind: str, more: tuple[str, ...]) -> None:
     """It reports, is read and updates, from ever other ports and without a handshake."""
@@ -62,15 +68,11 @@ def test_a_simulated_device_goes_on(daemon: Daemon, tmp_path: Path, kind: str, m
         assert before is not None
         seen = {before["address"]}
         for _ in range(5):
-            samples = len(daemon.store.samples(endpoint, TEMPERATURE))
             nat.rebind()
             until(lambda: nat.outside, "it speaks from another port")
             assert not seen & nat.outside
             seen |= nat.outside
-            until(
-                lambda least=samples + 2: len(daemon.store.samples(endpoint, TEMPERATURE)) >= least,
-                f"{endpoint} reports on",
-            )
+            wait_samples(daemon, endpoint, 2)
             assert daemon.operate(endpoint, "read", "/3/0/0").code == "2.05"
         after = daemon.store.registration(endpoint)
         assert after is not None

@@ -2,39 +2,34 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from benchmarks.credentials import Control, device_key, device_name
 from flownexus_appliance.sim.credentials import PskPattern
 from flownexus_appliance.sim.fleet import Fleet
 from flownexus_appliance.sim.options import SimOptions
 from tests.interop.daemon import REFUSED, SESSION_MADE, Daemon, Psk
-from tests.peer import ACK, EMPTY, Frame, until
+from tests.peer import ACK, EMPTY, POST, SENML_CBOR, until
 from tests.secure_peer import numbers, secure_peer
 
-from .thermometer import TEMPERATURE, WATCHED, SecureThermometer, secure_thermometer
+from .thermometer import TEMPERATURE, WATCHED, SecureThermometer, secure_thermometer, senml
 
 DEVICES: Final = 300
 AT_ONCE: Final = 32
 SENDS_AGAIN_S: Final = 1.0
-KEY: Final = "00112233445566778899aabbccddeeff"
+PREFIX: Final = "moving"
+KEY: Final = bytes(range(16))
 
 
-def name(number: int) -> str:
-    return f"lasting-{number:04d}"
-
-
-async def provide(daemon: Daemon, count: int) -> None:
-    """Let the devices in."""
-    await at_once(8, (give(daemon, name(number)) for number in range(count)))
-
-
-async def give(daemon: Daemon, endpoint: str) -> None:
-    await asyncio.to_thread(daemon.give_psk, endpoint, KEY)
+def provide(daemon: Daemon, numbers: Iterable[int]) -> None:
+    """Let devices in."""
+    control = Control(daemon.state)
+    for number in numbers:
+        control.add_psk(number)
+    control.close()
 
 
 async def at_once(limit: int, work: Iterable[Awaitable[None]]) -> None:
@@ -104,7 +99,8 @@ async def reporters(daemon: Daemon, count: int) -> AsyncIterator[Reporters]:
         clients: list[SecureThermometer] = []
 
         async def join(number: int) -> None:
-            made = secure_thermometer(daemon.coaps_port, name(number), Psk(name(number), KEY))
+            key = Psk(device_name(number), device_key(number).hex())
+            made = secure_thermometer(daemon.coaps_port, key.identity, key)
             client = await stack.enter_async_context(made)
             await client.register()
             await until(lambda: set(client.observed) == WATCHED)
@@ -124,31 +120,24 @@ def terminate(daemon: Daemon) -> None:
 
 async def test_a_restart_while_many_devices_report(tmp_path: Path) -> None:
     """By SIGTERM and by SIGKILL: no handshake, all is answered, all that was acknowledged is kept."""
-    import time; t=time.time()
     daemon = Daemon(tmp_path)
     daemon.start()
     try:
-        await provide(daemon, DEVICES)
-        print("provide", time.time()-t); t=time.time()
+        await at_once(4, (asyncio.to_thread(provide, daemon, range(n, DEVICES, 4)) for n in range(4)))
         async with reporters(daemon, DEVICES) as fleet:
-            print("join", time.time()-t); t=time.time()
             since = daemon.now
             reporting = asyncio.create_task(fleet.report())
             for end in (terminate, kill):
                 await fleet.heard_again()
                 await asyncio.to_thread(end, daemon)
                 await asyncio.to_thread(daemon.start)
-                print("restart", time.time()-t); t=time.time()
             await fleet.heard_again()
-            print("heard", time.time()-t); t=time.time()
             fleet.enough()
             await reporting
-            print("end", time.time()-t); t=time.time()
             assert daemon.logged(SESSION_MADE, since) == []
             assert daemon.logged(REFUSED, since) == []
             for client in fleet.clients:
                 check(daemon, client, fleet.acknowledged[client.endpoint])
-            print("check", time.time()-t); t=time.time()
         daemon.stop()
     finally:
         daemon.program.end()
@@ -159,3 +148,59 @@ def check(daemon: Daemon, client: SecureThermometer, acknowledged: list[float]) 
     assert not lost, f"{client.endpoint}: acknowledged and not kept: {lost}"
     received = numbers(client.peer.raw)
     assert len(set(received)) == len(received), f"{client.endpoint}: the number of a record came twice"
+
+
+async def test_a_stop_answers_what_it_has_taken(tmp_path: Path) -> None:
+    """What it has kept it acknowledges, so that no device says it again to the next daemon."""
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    try:
+        provide(daemon, range(AT_ONCE))
+        with ExitStack() as stack:
+            peers = {}
+            for number in range(AT_ONCE):
+                key = Psk(device_name(number), device_key(number).hex())
+                peer = stack.enter_context(secure_peer(daemon.coaps_port, key))
+                await peer.shake()
+                assert (await peer.reply(peer.register(("lwm2m=1.1",), b"</1/0>"))).status == "2.01"
+                peers[key.identity] = peer
+            for value in range(3):
+                for peer in peers.values():
+                    peer.request(POST, "/dp", senml({TEMPERATURE: value}), content_format=SENML_CBOR)
+            daemon.stop(signal.SIGTERM)
+            for endpoint, peer in peers.items():
+                assert len(daemon.store.values(endpoint, TEMPERATURE)) == len(peer.waiting()), endpoint
+    finally:
+        daemon.program.end()
+
+
+async def test_simulated_devices_with_new_ports_go_on_after_a_restart(tmp_path: Path) -> None:
+    """Their NAT forgets them all the time, also while the box is off."""
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    try:
+        options = SimOptions(
+            port=daemon.coaps_port,
+            count=AT_ONCE,
+            prefix=PREFIX,
+            credentials=PskPattern("{name}", KEY),
+            sample_period_s=0.1,
+            rebind_every_s=0.3,
+        )
+        for number in range(options.count):
+            await asyncio.to_thread(daemon.give_psk, options.name(number), KEY.hex())
+        fleet = Fleet(options)
+        await fleet.start()
+        counts = fleet.statistics
+        for end in (terminate, kill, terminate):
+            wanted = counts.reports + 5 * options.count, counts.rebindings + options.count
+            await until(lambda wanted=wanted: (counts.reports, counts.rebindings) > wanted)  # type: ignore[misc]
+            await asyncio.to_thread(end, daemon)
+            await asyncio.to_thread(daemon.start)
+        assert (counts.handshakes, counts.registrations) == (options.count, options.count)
+        assert (counts.sessions_ended, counts.failures, counts.records_unopened) == (0, 0, 0)
+        await fleet.stop()
+        await until(lambda: daemon.store.rows("SELECT * FROM registration") == [])
+        daemon.stop()
+    finally:
+        daemon.program.end()

@@ -296,6 +296,21 @@ def kept_session(sender: Sender, credential: Credential) -> SavedSession:
     )
 
 
+async def test_by_what_a_registered_device_came_is_told(secure: Secure) -> None:
+    fleet = secure.house.fleet
+    assert fleet.proof("one") is None
+    await secure.register()
+    assert fleet.proof("one") is None  # its session is not kept yet
+    secure.house.store.put_session(kept_session(FIRST, secure.credential))
+    assert fleet.proof("one") == secure.credential.proof
+    request = secure.house.uplink(
+        Action.REGISTER, query=("lwm2m=1.1", "ep=plain"), content_format=40, payload=BARE
+    )
+    assert isinstance(await secure.house.outcome(request), Reply)
+    assert fleet.proof("plain") is None
+    assert fleet.proof("nobody") is None
+
+
 async def test_a_removed_credential_ends_the_registration(secure: Secure) -> None:
     registration_id = await secure.register()
     await observed(secure.house)

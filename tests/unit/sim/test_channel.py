@@ -105,12 +105,11 @@ def test_a_silent_server_ends_the_handshake_in_time() -> None:
 
 
 def test_a_lost_flight_is_sent_again_by_the_clock_of_the_engine() -> None:
-    options = replace(CALM, dtls=DtlsOptions(timeouts_ms=(1, 2)))
+    options = replace(CALM, dtls=DtlsOptions(timeouts_ms=(1, 60_000)))
     peer = SecurePeer(options)
     peer.deaf = True
     peer.device.start(peer.now)
     peer.advance(0.0)
-    assert len(peer.wire) == 1
     for _ in range(1_000_000):
         if len(peer.wire) > 1:
             break

@@ -22,7 +22,7 @@ from flownexus_appliance.sim.fleet import Fleet, run, status_line
 from flownexus_appliance.sim.lifecycle import State
 from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
 from flownexus_appliance.sim.options import Reporting, SimOptions
-from flownexus_appliance.sim.port import Port
+from flownexus_appliance.sim.port import Port, Resolver
 from flownexus_appliance.sim.profile import IP_ADDRESS
 from flownexus_appliance.sim.statistics import Statistics
 
@@ -195,6 +195,7 @@ async def test_a_device_is_sent_to_another_server(host: str, failures: int) -> N
 async def test_a_server_without_an_address_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = asyncio.Event()
     monkeypatch.setattr(Device, "refused", lambda self, now: refused.set())
+    monkeypatch.setattr(Resolver, "find", lambda self, host, port: None)
     async with serving() as server, running(SimOptions(port=server.port, count=1)) as fleet:
         await server.until(lambda: server.heard["register"] == 1)
         (device,) = fleet.devices
@@ -206,6 +207,32 @@ async def test_a_server_without_an_address_is_tried_again(monkeypatch: pytest.Mo
             await refused.wait()
         assert device.state is State.WAITING
         assert fleet.statistics.last_failure == "unreachable"
+
+
+async def test_a_name_is_asked_for_once_at_a_time_and_again_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver, asked = Resolver(), 0
+    answers = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    async def resolve(self: Resolver, host: str, port: int) -> None:
+        nonlocal asked
+        asked += 1
+        await answers[asked - 1]
+
+    monkeypatch.setattr(Resolver, "resolve", resolve)
+    for _ in range(3):
+        assert resolver.find("box.invalid", 5684) is None
+        await asyncio.sleep(0)
+    assert asked == 1
+    answers[0].set_exception(OSError("no such name"))
+    (task,) = resolver._asking.values()
+    await task
+    assert resolver.find("box.invalid", 5684) is None
+    await asyncio.sleep(0)
+    assert asked == 2
+    await resolver.close()
+    assert answers[1].cancelled()
 
 
 async def test_credentials_that_are_missing_are_told_before_any_device_starts(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_every_field_is_described() -> None:
         assert getattr(getattr(config, section), name) == default
         assert help_text
         assert not help_text.endswith(".")
-        assert bool(unit) == name.endswith("_s"), f"{section}.{name}"
+        assert unit == {"s": "s", "days": "days"}.get(name.rpartition("_")[2], ""), f"{section}.{name}"
 
 
 def test_every_field_says_whether_it_needs_a_restart() -> None:

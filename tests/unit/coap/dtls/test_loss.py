@@ -63,7 +63,7 @@ def test_no_datagram_of_a_handshake_is_longer_than_1200_bytes(ca: Issued) -> Non
     """Three certificates each way: flights are cut into fragments."""
     ends = ecdsa_ends(ca).shake()
     assert ends.done
-    assert sum(len(d.data) for d in ends.wire if not d.to_server) > 1500
+    assert sum(len(d.data) for d in ends.wire if not d.to_server) > 1200
     assert max(len(d.data) for d in ends.wire) <= 1200
 
 
