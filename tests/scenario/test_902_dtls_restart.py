@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -193,8 +194,11 @@ async def test_simulated_devices_with_new_ports_go_on_after_a_restart(tmp_path: 
         await fleet.start()
         counts = fleet.statistics
         for end in (terminate, kill, terminate):
-            wanted = counts.reports + 5 * options.count, counts.rebindings + options.count
-            await until(lambda wanted=wanted: (counts.reports, counts.rebindings) > wanted)  # type: ignore[misc]
+            wanted = replace(counts)
+            try:
+                await until(lambda wanted=wanted: counts.reports > wanted.reports + 5*options.count and counts.rebindings>wanted.rebindings+options.count)  # type: ignore[misc]
+            except TimeoutError:
+                print(wanted, counts); raise
             await asyncio.to_thread(end, daemon)
             await asyncio.to_thread(daemon.start)
         assert (counts.handshakes, counts.registrations) == (options.count, options.count)

@@ -38,8 +38,9 @@ int dtls_ring_put(dtls_ring *ring, int kind, const uint8_t *name, size_t length,
 int dtls_ring_remove(dtls_ring *ring, int kind, const uint8_t *name, size_t length);
 size_t dtls_ring_count(dtls_ring *ring);
 
-/* A configuration, fixed before its first session; it must outlive its sessions. `certificates` and `roots`
- * are DER, one behind the other, each with its length in front in three bytes. Lengths of 0: none. */
+/* A configuration, fixed before its first session. Freed, it lives on until its last session has gone, and
+ * its ring with it. `certificates` and `roots` are DER, one behind the other, each with its length in front
+ * in three bytes. Lengths of 0: none. */
 dtls_config *dtls_config_new(int client, size_t cid_length, unsigned timeout_min_ms, unsigned timeout_max_ms);
 void dtls_config_free(dtls_config *config);
 int dtls_config_own(dtls_config *config, const uint8_t *certificates, size_t certificates_length,
@@ -74,9 +75,10 @@ void dtls_work(dtls_job *jobs, size_t count);
 /* Milliseconds until dtls_advance wants to be called without a datagram; -1: never. */
 long dtls_timer(dtls_session *session);
 
-/* Opens a datagram of an established session. `out` gets the messages, each behind its length in two
- * bytes; the result is how much. `flags`: 1 a record was authentic, 2 one was the newest so far,
- * 4 the peer has closed. Negative: the session is broken. */
+/* Opens a datagram of an established session. `out`, at least as long as it, gets the messages, each behind
+ * its length in two bytes; the result is how much. `flags`: 1 a record was authentic, 2 one was the newest
+ * so far, 4 the peer has closed. Negative: the session is broken, by the peer itself: what is not authentic
+ * changes nothing. */
 long dtls_open(dtls_session *session, const uint8_t *datagram, size_t length, uint8_t *out, size_t capacity,
                int *flags);
 /* Writes a message as one record into `out`; the record's length, or negative. */
@@ -98,7 +100,7 @@ int dtls_uses_cid(dtls_session *session);
 /* A session as bytes, without what moves; what moves: 24 bytes. Neither changes the session. */
 long dtls_freeze(dtls_session *session, uint8_t *out, size_t capacity);
 void dtls_counters(dtls_session *session, uint8_t *out);
-/* Into a session that is new or recycled; it must be recycled after a failure. */
+/* Into a session that is new or recycled; it must be recycled after a failure. The bytes may be any. */
 int dtls_thaw(dtls_session *session, const uint8_t *frozen, size_t length, const uint8_t *counters);
 
 /* cdef: end */

@@ -10,15 +10,16 @@ from contextlib import ExitStack
 import pytest
 
 from flownexus_appliance.coap.dtls import handshakes
-from flownexus_appliance.coap.dtls.engine import Session, work
+from flownexus_appliance.coap.dtls.engine import Context, Session, work
 from flownexus_appliance.coap.dtls.handshakes import BATCH, MAX_HANDSHAKES
 from flownexus_appliance.coap.dtls.sessions import SPARE
-from flownexus_appliance.coap.dtls.transport import DtlsTransport
+from flownexus_appliance.coap.dtls.transport import DtlsTransport, Identity
 from flownexus_appliance.coap.server import CoapServer, Secure
 from flownexus_appliance.system.config import LOOPBACK
 from tests.peer import DEADLINE_S, until
 
 from ..conftest import ScriptedUplinks
+from .authority import CLIENT, SERVER, certificate_client, issue, root
 from .conftest import NewDevice, introduced
 from .joined import HEADER, psk_client
 from .secure import FakeKeyring, SecureDevice, psk, secure_device
@@ -58,8 +59,8 @@ async def half_open(numbers: Iterable[int], port: int, hello: bytes) -> None:
                 sock.send(with_cookie(hello, verify))
 
 
-def first_hello() -> bytes:
-    client = Session(psk_client())
+def first_hello(context: Context | None = None) -> bytes:
+    client = Session(context or psk_client())
     client.use_cid(b"")
     client.advance()
     return client.take()[0]
@@ -98,10 +99,14 @@ async def test_what_waits_for_the_thread_is_bounded_too(
         busy.wait(DEADLINE_S)
         return work(jobs)
 
+    ca = root()
+    device = issue("sensor", ca, usage=CLIENT)
+    server.present(Identity(issue("box", ca, usage=SERVER).chain(), (ca.der,)))
+    hello = first_hello(certificate_client(ca, device.chain()))
     monkeypatch.setattr(handshakes, "work", late)
     before = engine_sessions()
     for number in range(0, 2000, 100):
-        await half_open(range(number, number + 100), server.secure_port, first_hello())
+        await half_open(range(number, number + 100), server.secure_port, hello)
     await until(lambda: dtls.handshakes.evicted > 1000)
     most = engine_sessions() - before
     busy.set()
