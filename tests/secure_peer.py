@@ -27,11 +27,7 @@ SERVER_HELLO, SERVER_HELLO_DONE, FINISHED = 2, 14, 20
 
 
 class SessionEnded(Exception):
-    """The server has ended the session: by close_notify, or `code` is the alert's as the engine names it."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    """The server has ended the session by an alert, close_notify or a fatal one."""
 
 
 def context(credential: Credential, **more: object) -> Context:
@@ -97,16 +93,13 @@ class SecurePeer(SecureDevice):
             data, source = await asyncio.get_running_loop().sock_recvfrom(self.sock, 65_536)
             assert source[:2] == self.server
             self.raw.append(data)
-            try:
-                opened = self.session.open(data)
-            except DtlsError as error:
-                raise SessionEnded(error.code) from None
+            opened = self.session.open(data)
             self.flush()
             if opened.messages:
                 (message,) = opened.messages
                 return message
             if opened.closed:
-                raise SessionEnded("close_notify")
+                raise SessionEnded
 
     def waiting(self) -> list[bytes]:
         """The CoAP messages that are here already."""
@@ -118,14 +111,12 @@ class SecurePeer(SecureDevice):
                 found += self.session.open(data).messages
         return found
 
-    async def end(self) -> str:
-        """Wait for the end of the session; what comes before is passed over. Tells how it ended."""
+    async def ended(self) -> None:
+        """Wait for the end of the session; what comes before is passed over."""
         async with asyncio.timeout(DEADLINE_S):
-            while True:
-                try:
+            with suppress(SessionEnded):
+                while True:
                     await self.next_datagram()
-                except SessionEnded as ended:
-                    return ended.code
 
     async def refused(self) -> str:
         """Shake hands where that fails; tells how."""

@@ -26,7 +26,7 @@ CFLAGS: Final = ["-O2", "-Wall", "-Wextra", "-Werror=implicit-function-declarati
 
 LIBRARIES: Final = ["mbedtls", "mbedx509", "mbedcrypto"]
 
-# The functions that cffi writes leave parameters unused; what engine.c leaves unused is still reported.
+# The functions that cffi writes leave parameters unused; what native/ leaves unused is still reported.
 PREAMBLE: Final = """
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #if !__has_include(<mbedtls/build_info.h>)
@@ -72,7 +72,7 @@ def library_folder(prefix: Path) -> Path:
 
 
 def builder() -> FFI:
-    """What setuptools compiles: cffi's generated module and engine.c.
+    """What setuptools compiles: cffi's generated module and native/*.c.
 
     cffi itself defines Py_LIMITED_API and asks for an abi3 module: this Python and every later one loads it.
     """

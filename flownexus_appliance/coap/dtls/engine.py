@@ -1,6 +1,6 @@
 """The DTLS engine as Python sees it: contexts, sessions, and the ring of who may come in.
 
-RFC 6347 (DTLS 1.2), RFC 9146 (Connection ID). Wraps `native/engine.c`, which wraps mbedTLS; nothing
+RFC 6347 (DTLS 1.2), RFC 9146 (Connection ID). Wraps `native/`, which wraps mbedTLS; nothing
 here opens a socket or waits. Every call gives the interpreter lock away while C works, so a session
 belongs to one thread at a time, and no buffer is shared between calls. `coap/` uses it as a server,
 `sim/` as a client.

@@ -129,6 +129,16 @@ async def test_garbage_leaves_nothing(dtls: DtlsTransport, new_device: NewDevice
     assert dtls.sessions.at(stranger.sock.getsockname()) is None
 
 
+async def test_a_hello_of_nonsense_costs_the_next_device_nothing(
+    dtls: DtlsTransport, new_device: NewDevice, peer: SecureDevice
+) -> None:
+    """All hellos are read by the same session of the engine, which has a Connection ID to promise."""
+    peer.transmit(b"\x16\xfe\xfd" + bytes(8) + b"\0\x0d" + b"\1" + bytes(12))
+    await peer.pong()
+    device = await introduced(new_device(), dtls)
+    assert dtls.peer(device.name).has_cid
+
+
 async def test_garbage_from_a_device_s_own_address_harms_nothing(
     dtls: DtlsTransport, peer: SecureDevice, new_device: NewDevice
 ) -> None:
