@@ -33,7 +33,7 @@ from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.numbers.types import ACK, CON, NON, RST
 from aiocoap.tokenmanager import TokenManager
 
-from .peers import Peer
+from .peers import KeptReply, Peer
 
 # Zephyr has one request under way, NSTART of RFC 7252 4.7; a few more cost nothing.
 REPLIES_KEPT: Final = 4
@@ -167,16 +167,22 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         if digest in peer.pending:
             return  # the answer is still to come
         if _is_register(request):
-            peer.replies.clear()  # maybe it starts anew, and repeats what follows as well
-        known = peer.replies.pop(digest, None)
-        if known is not None and self.loop.time() < known[1]:
-            peer.replies[digest] = known
-            peer.deliver(known[0])
-            return
-        peer.pending[digest] = None
+            peer.replies = ()  # maybe it starts anew, and repeats what follows as well
+        others = tuple(reply for reply in peer.replies if reply.digest != digest)
+        if len(others) < len(peer.replies):
+            (known,) = (reply for reply in peer.replies if reply.digest == digest)
+            if self.loop.time() < known.until:
+                peer.replies = (*others, known)
+                peer.deliver(known.data)
+                return
+            peer.replies = others
+        peer.pending += (digest,)
+
+        def done() -> None:
+            peer.pending = tuple(other for other in peer.pending if other != digest)
 
         def answer(response: Message | None) -> None:
-            peer.pending.pop(digest, None)
+            done()
             if response is None:
                 return
             response.token = request.token
@@ -186,15 +192,14 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             else:
                 response.mtype, response.mid = NON, self._next_message_id()
             data = response.encode()
-            peer.replies[digest] = data, self.loop.time() + EXCHANGE_LIFETIME_S
-            if len(peer.replies) > REPLIES_KEPT:
-                del peer.replies[next(iter(peer.replies))]
+            reply = KeptReply(digest, data, self.loop.time() + EXCHANGE_LIFETIME_S)
+            peer.replies = (*peer.replies[1 - REPLIES_KEPT :], reply)
             peer.deliver(data)
 
         try:
             self.token_manager.serve(request, answer)
         except BaseException:
-            peer.pending.pop(digest, None)  # never to be answered: its repetition is a new try
+            done()  # never to be answered: its repetition is a new try
             raise
 
     def _take_notification(self, response: Message) -> None:

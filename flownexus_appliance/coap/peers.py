@@ -6,7 +6,7 @@ move a peer to another address without losing any of it.
 """
 
 import ipaddress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiocoap import error, interfaces
 
@@ -17,6 +17,14 @@ from ..fleet.ports import Sender
 BLOCK_SIZE_EXPONENT: Final = 5
 SocketAddress = tuple[Any, ...]
 PacketInfo = tuple[int, int, bytes]
+
+
+class KeptReply(NamedTuple):
+    """An answer, by the digest of its request; good until a time of the loop."""
+
+    digest: int
+    data: bytes
+    until: float
 
 
 class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
@@ -30,10 +38,10 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
     sender: Sender
 
     def __init__(self) -> None:
-        # Requests by their digest: those that wait for their answer, and the last answers, each with
-        # the loop's time until when it is good (`messages.DeviceMessages`).
-        self.pending: dict[int, None] = {}
-        self.replies: dict[int, tuple[bytes, float]] = {}
+        # Requests by their digest: those that wait for their answer, and the last answers, oldest first
+        # (`messages.DeviceMessages`). Tuples, because most peers have none or one and there are many.
+        self.pending: tuple[int, ...] = ()
+        self.replies: tuple[KeptReply, ...] = ()
 
     def deliver(self, data: bytes) -> None:
         """Send a CoAP message; what cannot be sent is lost, as on the way it may be too."""

@@ -128,7 +128,7 @@ class Handshakes:
     def take(self, handshake: Handshake, datagram: bytes | None) -> None:
         """A datagram of the peer has come; more than fit are lost, as on the way they may be."""
         if handshake.quick:
-            self._settle(handshake, handshake.session.step(datagram))
+            self._done([(handshake, handshake.session.step(datagram))])
             return
         if handshake.at_work:
             if len(handshake.waiting) < MAX_WAITING:

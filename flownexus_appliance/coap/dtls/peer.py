@@ -87,6 +87,10 @@ class DtlsPeer(Peer):
     def deliver(self, data: bytes) -> None:
         self.transport.deliver(self, data)
 
+    def shed(self) -> None:
+        """Keep of the answers only the last: a device has one request under way (RFC 7252 4.7)."""
+        self.replies = self.replies[-1:]
+
     def saved(self, counters: bytes, used_ms: int, live: bool = True) -> SavedSession:
         """The session for the disk; `counters` are the engine's."""
         return SavedSession(

@@ -18,6 +18,7 @@ MAX_LIVE: Final = 256
 SPARE: Final = 32  # sessions of the engine kept for the next one to wake
 # A device may have one session for its registration and one for firmware, and leave one behind.
 MAX_A_PROOF: Final = 4
+MAX_ENROLLING: Final = 64  # they share the enrolment key
 
 
 class Sessions:
@@ -69,8 +70,9 @@ class Sessions:
 
     def crowding(self, peer: DtlsPeer) -> tuple[DtlsPeer, ...]:
         """The sessions that a new one of the same proof leaves no room for, longest unused first."""
+        limit = MAX_ENROLLING if peer.admission.endpoint is None else MAX_A_PROOF
         others = sorted((p for p in self.of(peer.proof) if p is not peer), key=lambda p: p.used_at)
-        return tuple(others[: max(0, len(others) + 1 - MAX_A_PROOF)])
+        return tuple(others[: max(0, len(others) + 1 - limit)])
 
     def follow(self, peer: DtlsPeer, way: Way) -> bool:
         """A session's newest record came this way; True when that is another address."""
@@ -117,6 +119,7 @@ class Sessions:
         if session is None:
             return
         peer.counters = session.counters()
+        peer.shed()
         self.parked += 1
         if session.context is self._context and len(self._spare) < SPARE:
             session.recycle()
@@ -130,4 +133,6 @@ class Sessions:
     def _note_live(self, peer: DtlsPeer) -> None:
         self._live[peer.id] = peer
         if len(self._live) > self._max_live:
-            self.park(next(iter(self._live.values())))
+            # One that is parked before its device knows of the handshake's end cannot tell it again.
+            settled = (p for p in self._live.values() if p.live is not None and p.live.settled)
+            self.park(next(settled, next(iter(self._live.values()))))

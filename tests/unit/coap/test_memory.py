@@ -64,7 +64,7 @@ async def test_a_peer_keeps_a_few_answers(
     await peer.silent()
     known = server._transport.peer(peer.address)
     assert len(known.replies) == 4
-    assert known.pending == {}
+    assert known.pending == ()
 
 
 async def test_judged_notifications_are_forgotten(
