@@ -71,6 +71,18 @@ class SecurePeer(SecureDevice):
         self.sent.append(data)
         DevicePeer.send(self, data)
 
+    async def datagram_raw(self) -> bytes:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._received()
+
+    async def _received(self) -> bytes:
+        """The server's next datagram; a port of the loopback may have been somebody else's before."""
+        while True:
+            data, source = await asyncio.get_running_loop().sock_recvfrom(self.sock, 65_536)
+            if source[:2] == self.server:
+                self.raw.append(data)
+                return data
+
     async def finish(self) -> None:
         """The rest of a handshake; its flights are sent again when nothing comes."""
         async with asyncio.timeout(DEADLINE_S):
@@ -90,10 +102,7 @@ class SecurePeer(SecureDevice):
     async def next_datagram(self) -> bytes:
         """The next CoAP message; raises SessionEnded."""
         while True:
-            data, source = await asyncio.get_running_loop().sock_recvfrom(self.sock, 65_536)
-            assert source[:2] == self.server
-            self.raw.append(data)
-            opened = self.session.open(data)
+            opened = self.session.open(await self._received())
             self.flush()
             if opened.messages:
                 (message,) = opened.messages

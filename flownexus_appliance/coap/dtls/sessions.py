@@ -6,6 +6,7 @@ and the engine's memory of one that was parked serves the next that wakes.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from ...fleet.ports import Proof
@@ -15,6 +16,7 @@ from .engine import Context, Session
 from .peer import DtlsPeer
 
 MAX_LIVE: Final = 256
+CANDIDATES: Final = 8  # of those that spoke longest ago, to be parked
 SPARE: Final = 32  # sessions of the engine kept for the next one to wake
 # A device may have one session for its registration and one for firmware, and leave one behind.
 MAX_A_PROOF: Final = 4
@@ -134,5 +136,5 @@ class Sessions:
         self._live[peer.id] = peer
         if len(self._live) > self._max_live:
             # One that is parked before its device knows of the handshake's end cannot tell it again.
-            settled = (p for p in self._live.values() if p.live is not None and p.live.settled)
-            self.park(next(settled, next(iter(self._live.values()))))
+            oldest = tuple(islice(self._live.values(), CANDIDATES))
+            self.park(next((p for p in oldest if p.live is not None and p.live.settled), oldest[0]))
