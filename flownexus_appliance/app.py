@@ -27,7 +27,7 @@ from .lwm2m.registry import load_registry
 from .pki.authority import Authority
 from .pki.names import ServerNames
 from .system import clock, network
-from .system.config import LOOPBACK, CertificatesConfig, Config
+from .system.config import CertificatesConfig, Config
 
 DATABASE = "flownexus.db"
 PKI = "pki"
@@ -119,7 +119,8 @@ def _uris(config: Config, coap: CoapServer) -> tuple[str, ...]:
     """The addresses that devices can be pointed at, from outside where that is open."""
     uris = []
     if coap.secure_port:
-        hosts = () if config.dtls.networks == LOOPBACK else network.host_addresses()
+        local = all(wanted.is_loopback for wanted in config.dtls.networks)
+        hosts = () if local else network.host_addresses()
         host = hosts[0] if hosts else ipaddress.ip_address("127.0.0.1")
         uris.append(f"coaps://{f'[{host}]' if host.version == 6 else host}:{coap.secure_port}")
     if coap.port:

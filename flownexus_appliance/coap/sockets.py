@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ..errors import ApplianceError
 from ..fleet.ports import DeviceSilent
-from ..system.config import LOOPBACK, Network
+from ..system.config import Network
 from .peers import PacketInfo, SocketAddress, address_text, parse_address
 
 Host = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -70,7 +70,7 @@ class UdpSockets:
         """
         if not self._networks:
             return
-        local = all(any(_within(n, home) for home in LOOPBACK) for n in self._networks)
+        local = all(network.is_loopback for network in self._networks)
         try:
             if local:
                 self._open(socket.AF_INET, "127.0.0.1")
@@ -261,11 +261,3 @@ def local_host(way: Way) -> str:
     if way.local or way.sock.fileno() < 0:
         return ""
     return str(way.sock.getsockname()[0])
-
-
-def _within(network: Network, home: Network) -> bool:
-    if isinstance(network, ipaddress.IPv4Network) and isinstance(home, ipaddress.IPv4Network):
-        return network.subnet_of(home)
-    if isinstance(network, ipaddress.IPv6Network) and isinstance(home, ipaddress.IPv6Network):
-        return network.subnet_of(home)
-    return False

@@ -335,6 +335,10 @@ class Bootstrap:
     # Bootstrap-Pack
 
     async def _make_pack(self, job: _Job, content_format: int, answer: "_Answer") -> None:
+        too_large = PeerError("not_found", "the pack is too large for one message", "use /bs")
+        if not job.sender.enrolling and self._materials.certifies(job.endpoint, job.config):
+            answer.outcome = too_large  # a certificate with its key and root always is; none is made in vain
+            return
         try:
             material = await self._materials.make(job.endpoint, job.config, job.sender.enrolling)
             payload = pack(job.config, material, job.uri, self._parts.types, content_format)
@@ -346,7 +350,7 @@ class Bootstrap:
             log.exception("bootstrap broke", extra={"ENDPOINT": job.endpoint})
         else:
             if len(payload) > MAX_PACK_BYTES:
-                answer.outcome = PeerError("not_found", "the pack is too large for one message", "use /bs")
+                answer.outcome = too_large
             else:
                 answer.outcome = Reply(Success.CONTENT, payload=payload, content_format=content_format)
                 self._tell(job.endpoint, "packed", True, f"Content-Format {content_format}")

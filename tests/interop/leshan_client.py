@@ -8,9 +8,8 @@ What it is on the wire, recorded from 2.0.0-M18:
 - Read without Accept: TLV. An instance as text or CBOR: 5.00, where the specification has 4.06.
 - Notifications are confirmable; floats in SenML CBOR are of half precision where that is exact.
 - Send: SenML CBOR with every path a full base name of its own.
-- DTLS 1.2 by Californium's Scandium: a ClientHello without a cookie, one with; extended master secret;
-  Connection ID (RFC 9146) as told, of length 0 too (it then wants none for itself). Notifications and Sends
-  are confirmable there too. A bootstrap is client-initiated, `pct` 112, TLV refused by none.
+- DTLS 1.2 by Californium's Scandium: two ClientHellos a handshake, the second with the cookie, and none
+  later on. With Connection ID (RFC 9146) of length 0 it uses the server's and wants none itself.
 - The Test Object (3442) has one resource of every data type, an unsigned integer of 2^63 among them.
 """
 

@@ -54,6 +54,11 @@ class Program:
         self._reader = threading.Thread(target=self._read, args=(self._process, self._unread), name=self.name)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} does not run"
+        return self._process.pid
+
     def say(self, line: str) -> None:
         """Write one line to its standard input."""
         assert self._process is not None, f"{self.name} does not run"

@@ -135,7 +135,6 @@ async def test_rotation_and_roll_over_under_load(tmp_path: Path) -> None:
             await load.goes_on()
             assert daemon.logged(REFUSED, since) == []
         assert len(load.serials) >= 5, "made at the start, rotated thrice, and by another root"
-        print(load.done, rotations(daemon))
         await the_end_of_the_first_root(daemon, context(early), only_newest)
         daemon.stop()
     finally:

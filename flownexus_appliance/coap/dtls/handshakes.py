@@ -8,9 +8,10 @@ a PSK handshake takes 20 us, less than handing it over: those are done at once.
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -19,8 +20,8 @@ from ..sockets import Way
 from .engine import PSK_SUITES, DtlsError, Session, failure, work
 from .resumable import Resumption
 
-# Each costs about 60 kB. Where all are taken the host with the most gives way, its oldest first: ten
-# thousand half-open peers of one host leave room for another one.
+# Each costs about 60 kB. Where all are taken the network with the most gives way, and in it the host with the
+# most, its oldest first: ten thousand half-open peers of one network leave room for another one.
 MAX_HANDSHAKES: Final = 256
 MAX_WAITING: Final = 16  # datagrams of one peer, while its turn is awaited
 BATCH: Final = 32
@@ -31,7 +32,18 @@ log = logging.getLogger(__name__)
 class Handshake:
     """A handshake under way, and the session it may resume; `hello` is the message it began with."""
 
-    __slots__ = ("at_work", "cid", "hello", "quick", "resumes", "session", "started_at", "waiting", "way")
+    __slots__ = (
+        "at_work",
+        "cid",
+        "hello",
+        "network",
+        "quick",
+        "resumes",
+        "session",
+        "started_at",
+        "waiting",
+        "way",
+    )
 
     def __init__(
         self,
@@ -45,6 +57,7 @@ class Handshake:
         self.session = session
         self.cid = cid
         self.way = way
+        self.network = _network(str(way.sockaddr[0]))
         self.hello = hello
         self.resumes = resumes
         self.started_at = started_at
@@ -140,10 +153,11 @@ class Handshakes:
             self._work.notify()
 
     def _make_room(self) -> None:
-        crowded = Counter(str(sockaddr[0]) for sockaddr in self._by_address).most_common(1)[0][0]
-        oldest = next(h for h in self._by_address.values() if h.way.sockaddr[0] == crowded)
+        network = _most(handshake.network for handshake in self._by_address.values())
+        there = [handshake for handshake in self._by_address.values() if handshake.network == network]
+        host = _most(handshake.way.sockaddr[0] for handshake in there)
         self.evicted += 1
-        self._drop(oldest)
+        self._drop(next(handshake for handshake in there if handshake.way.sockaddr[0] == host))
 
     def _drop(self, handshake: Handshake) -> bool:
         """Forget a handshake; False where another one has its place already."""
@@ -208,3 +222,15 @@ class Handshakes:
             for handshake, _ in batch:
                 del self._jobs[handshake]
             return batch
+
+
+def _network(host: str) -> str:
+    """Where one party is likely to have all the addresses: 256 of IPv4, a /64 of IPv6."""
+    if "." in host:
+        return host.rpartition(".")[0]
+    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex()
+
+
+def _most(names: Iterable[str]) -> str:
+    """What there is most of, the first of those."""
+    return Counter(names).most_common(1)[0][0]

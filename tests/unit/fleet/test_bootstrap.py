@@ -468,10 +468,12 @@ async def test_a_pack_in_another_format_or_too_large_is_none(house: House) -> No
     assert refused(await wants_pack(house, HERE, 112, "ep=other")) == "bootstrap_refused"
 
 
-async def test_a_pack_that_cannot_be_made_now_is_not_answered(house: House) -> None:
-    await house.fleet.bootstrap.put_config("", BootstrapConfig(security=Security.CERTIFICATE))
-    await psk(house)
-    assert await wants_pack(house, over_dtls("one"), 112) is None
+async def test_no_certificate_is_made_for_a_pack_that_cannot_hold_it(house: House) -> None:
+    """Anjay 1.2 asks for a pack first, and comes to /bs then."""
+    await certified(house)
+    before = house.fleet.credentials.of("one")
+    assert refused(await wants_pack(house, over_dtls("one"), 112)) == "not_found"
+    assert house.fleet.credentials.of("one") == before
 
 
 async def test_of_two_requests_for_a_pack_each_is_answered(house: House) -> None:

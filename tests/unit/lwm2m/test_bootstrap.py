@@ -146,6 +146,16 @@ def test_a_client_that_cannot_read_tlv_is_written_in_another_format_from_then_on
     assert [taken.ok for taken in device.taken] == [True] * 5
 
 
+def test_a_key_in_senml_json_that_is_misread_goes_in_another_format() -> None:
+    """wakaama reads the other base64 alphabet and answers 4.00; elsewhere 4.00 is the end."""
+    device = Device(lambda ask: "4.00" if ask.content_format == 110 else None)
+    assert device.play(session(110)) is BootstrapState.FINISHED
+    assert device.steps[3:] == ["write /0/1 110", "write /0/1 11542", "write /1/0 11542", "finish /"]
+    strict = Device(lambda ask: "4.00" if ask.operation is Operation.WRITE else None)
+    assert strict.play(session(112)) is BootstrapState.FAILED
+    assert strict.steps[3:] == ["write /0/1 112"]
+
+
 def test_every_format_is_tried_once_before_it_has_failed() -> None:
     device = Device(lambda ask: "4.15" if ask.path == Path((0, 1)) else None)
     last = session(110)
