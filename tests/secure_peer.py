@@ -7,7 +7,7 @@ session by an exception.
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,7 +36,8 @@ def context(credential: Credential, **more: object) -> Context:
     if isinstance(credential, Psk):
         named["psk"] = credential.identity.encode(), bytes.fromhex(credential.key)
     else:
-        named.setdefault("roots", roots(credential))
+        if "roots" not in named:
+            named["roots"] = roots(credential)
         named["chain"] = chain(credential)
     return Context(**named)  # type: ignore[arg-type]
 
@@ -65,7 +66,12 @@ class SecurePeer(SecureDevice):
     """A device with a DTLS session; `sent` are all datagrams it put on the wire, `raw` those that came."""
 
     sent: list[bytes] = field(default_factory=list)
-    silent_flights: int = 0  # how often a flight had to be sent again
+    tamper: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None  # what becomes of a flight on its way
+
+    def flush(self) -> None:
+        flight = self.session.take()
+        for data in flight if self.tamper is None else self.tamper(flight):
+            self.transmit(data)
 
     def transmit(self, data: bytes) -> None:
         self.sent.append(data)
@@ -93,7 +99,6 @@ class SecurePeer(SecureDevice):
                         data: bytes | None = await self.datagram_raw()
                 except TimeoutError:
                     data = None
-                    self.silent_flights += 1
                 try:
                     done = self.session.advance(data)
                 finally:

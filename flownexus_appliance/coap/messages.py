@@ -37,6 +37,8 @@ from .peers import KeptReply, Peer
 
 # Zephyr has one request under way, NSTART of RFC 7252 4.7; a few more cost nothing.
 REPLIES_KEPT: Final = 4
+# Of one peer, while the disk is slow; what is over is as if lost, and comes again.
+MAX_PENDING: Final = 256
 # RFC 7252 4.8.2: after this time a message id may stand for another message.
 EXCHANGE_LIFETIME_S: Final = 247.0
 TOKEN_BYTES: Final = 8
@@ -164,7 +166,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
 
     def _take_request(self, request: Message, digest: int) -> None:
         peer: Peer = request.remote
-        if digest in peer.pending:
+        if digest in peer.pending or len(peer.pending) >= MAX_PENDING:
             return  # the answer is still to come
         if _is_register(request):
             peer.replies = ()  # maybe it starts anew, and repeats what follows as well

@@ -86,7 +86,9 @@ class CoapServer:
         self._networks = networks
         self._uplinks = uplinks
         self._secure = secure
+        # Apart: nobody knows who speaks plain CoAP, and those must not push out what others send.
         self._bodies = Bodies()
+        self._secure_bodies = Bodies()
         self._context: aiocoap.Context | None = None
         self.dtls: DtlsTransport | None = None
         self.received = 0
@@ -196,7 +198,8 @@ class CoapServer:
         option, block = request.opt, request.opt.block1
         # RFC 7959 2.5: blocks belong together by their peer and options; Zephyr's tokens differ.
         key = (request.remote, request.code, option.uri_path, option.uri_query, option.request_tag)
-        return self._bodies.take(
+        bodies = self._secure_bodies if request.remote.sender.secure else self._bodies
+        return bodies.take(
             key, block.block_number, block.more, block.size_exponent, request.payload, self._loop.time()
         )
 

@@ -111,6 +111,9 @@ _PUT: Final = """
         secret = excluded.secret, state = excluded.state, first_used_ms = excluded.first_used_ms,
         last_used_ms = excluded.last_used_ms, ended_ms = excluded.ended_ms
 """
+# A session whose own removal the disk did not take would come back with the next start, and its
+# identity may stand for another key by then.
+_END_SESSIONS: Final = "DELETE FROM dtls_session WHERE proof_kind = ? AND proof = ?"
 # One statement for a thousand devices that came back after a power cut.
 _USED: Final = """
     UPDATE credential SET last_used_ms = used.moment
@@ -127,7 +130,9 @@ SHOWN: Final = """
 
 
 def put_credential(batch: Batch, credential: Credential) -> None:
-    """Keep a new credential, or what became of one; of one that ended the key is wiped."""
+    """Keep a new credential, or what became of one; when it ends its key is wiped and its sessions go."""
+    if not credential.good:
+        batch.statements.append((_END_SESSIONS, (credential.kind.value, credential.proof.value)))
     batch.statements.append(
         (
             _PUT,

@@ -59,6 +59,8 @@ _METHODS: Final = {
     Operation.WRITE: Method.PUT,
     Operation.FINISH: Method.POST,
 }
+# What has one bootstrap at a time: a peer, an endpoint. A stranger may choose a name that is another's peer.
+_Key = tuple[str, str]
 log = logging.getLogger(__name__)
 
 
@@ -112,7 +114,7 @@ class Bootstrap:
         self._unreadable: set[str] = set()
         self._secure = _Lane()
         self._plain = _Lane()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[_Key, asyncio.Task[None]] = {}
         self._stopped = False
         self._renewals = Renewals(
             parts.credentials, parts.registration, parts.listens, self._gives_certificate, self._ask_back
@@ -250,7 +252,7 @@ class Bootstrap:
         if self._stopped or len(lane.tasks) >= MAX_UNDER_WAY:
             respond(None)  # the device sends it again, and some have ended by then
             return
-        keys = (job.sender.peer, job.endpoint)
+        keys: tuple[_Key, ...] = (("peer", job.sender.peer), ("endpoint", job.endpoint))
         earlier = tuple({task for key in keys if (task := self._running.get(key)) is not None})
         for task in earlier:
             task.cancel()
@@ -388,7 +390,7 @@ class Bootstrap:
             },
         )
 
-    def _forget(self, keys: Sequence[str], done: asyncio.Task[None]) -> None:
+    def _forget(self, keys: Sequence[_Key], done: asyncio.Task[None]) -> None:
         for key in keys:
             if self._running.get(key) is done:
                 del self._running[key]

@@ -200,8 +200,8 @@ class Certificates:
     def _present(self) -> None:
         current = self._current()
         if current != self._shown:
-            self._shown = current
             self._show(current)
+            self._shown = current  # where a server could not, the next look tries again
 
     def _current(self) -> Shown:
         roots = self._authority.roots()

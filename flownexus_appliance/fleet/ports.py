@@ -134,7 +134,7 @@ class Downlink:
     path: Path
     root_path: str = "/"
     query: tuple[str, ...] = ()
-    payload: bytes = b""
+    payload: bytes = field(default=b"", repr=False)  # bootstrap writes keys
     content_format: int | None = None
     accept: int | None = None
     observe: int | None = None

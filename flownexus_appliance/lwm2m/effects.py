@@ -1,6 +1,6 @@
 """What the core wants done: frozen orders for the driver, which persists before it replies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .observation import Observation
@@ -56,7 +56,7 @@ class Reply:
 
     success: Success
     location: tuple[str, ...] = ()
-    payload: bytes = b""
+    payload: bytes = field(default=b"", repr=False)  # a Bootstrap-Pack holds keys
     content_format: int | None = None
 
 

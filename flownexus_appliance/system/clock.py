@@ -53,7 +53,9 @@ def doubt(clock_ms: int, noted_ms: int = 0, *, synchronised: bool = False) -> st
         return f"{shown}, which is before this software was made"
     if clock_ms >= _ms(PLAUSIBLE_UNTIL):
         return f"{shown}, which is too far ahead to be right"
-    if not synchronised and clock_ms < noted_ms - SET_BACK // timedelta(milliseconds=1):
+    # What cannot be right was noted by a clock that was not: it says nothing of this one.
+    told = noted_ms < _ms(PLAUSIBLE_UNTIL) and not synchronised
+    if told and clock_ms < noted_ms - SET_BACK // timedelta(milliseconds=1):
         return f"{shown}, but this box has already noted {_words(noted_ms)}"
     return ""
 

@@ -120,7 +120,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         command = [str(tmp_path / "other") if w == str(first.state) else w for w in first.program.command]
         refused = run(command, first.program.folder)
         assert refused.returncode == 2
-        assert f"UDP port {first.coap_port}" in refused.stderr
+        assert f"UDP port {first.coaps_port}" in refused.stderr
         assert "hint: " in refused.stderr
         assert "Traceback" not in refused.stderr
         first.stop()

@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -21,8 +21,11 @@ from .engine import PSK_SUITES, DtlsError, Session, failure, work
 from .resumable import Resumption
 
 # Each costs about 60 kB. Where all are taken the network with the most gives way, and in it the host with the
-# most, its oldest first: ten thousand half-open peers of one network leave room for another one.
+# most, its oldest first: ten thousand half-open peers of one network leave room for another one. Among equals
+# the newcomer waits, for its ClientHello comes again: if a crowd that comes back after a power cut pushed its
+# own first ones out, each of them would wait for the end of its handshake, a minute, and then do it again.
 MAX_HANDSHAKES: Final = 256
+PATIENCE_S: Final = 20.0  # then an equal gives way too: three turns over NB-IoT
 MAX_WAITING: Final = 16  # datagrams of one peer, while its turn is awaited
 BATCH: Final = 32
 TIMER_PERIOD_S: Final = 0.25
@@ -36,9 +39,11 @@ class Handshake:
         "at_work",
         "cid",
         "hello",
+        "host",
         "network",
         "quick",
         "resumes",
+        "revoked",
         "session",
         "started_at",
         "waiting",
@@ -57,11 +62,13 @@ class Handshake:
         self.session = session
         self.cid = cid
         self.way = way
-        self.network = _network(str(way.sockaddr[0]))
+        self.host = str(way.sockaddr[0])
+        self.network = _network(self.host)
         self.hello = hello
         self.resumes = resumes
         self.started_at = started_at
         self.at_work = False
+        self.revoked = False  # what it rests on is good no more
         self.quick = session.suite in PSK_SUITES
         # None: the timer has run out, or there is only the first step to do.
         self.waiting: deque[bytes | None] = deque()
@@ -119,6 +126,9 @@ class Handshakes:
     def __len__(self) -> int:
         return len(self._by_address)
 
+    def __iter__(self) -> Iterator[Handshake]:
+        return iter(self._by_address.values())
+
     def at(self, sockaddr: SocketAddress) -> Handshake | None:
         return self._by_address.get(sockaddr)
 
@@ -126,12 +136,12 @@ class Handshakes:
         return self._by_cid.get(cid)
 
     def begin(self, handshake: Handshake) -> None:
-        """Take in a handshake whose ClientHello has been read; one at its address is given up."""
+        """Take in one whose ClientHello was read, if there is room; another at its address is given up."""
         before = self._by_address.get(handshake.way.sockaddr)
         if before is not None:
             self._drop(before)
-        elif len(self._by_address) >= self._limit:
-            self._make_room()
+        elif len(self._by_address) >= self._limit and not self._make_room(handshake):
+            return
         self._by_address[handshake.way.sockaddr] = handshake
         self._by_cid[handshake.cid] = handshake
         self.take(handshake, None)
@@ -152,12 +162,22 @@ class Handshakes:
             self._jobs[handshake] = datagram
             self._work.notify()
 
-    def _make_room(self) -> None:
-        network = _most(handshake.network for handshake in self._by_address.values())
-        there = [handshake for handshake in self._by_address.values() if handshake.network == network]
-        host = _most(handshake.way.sockaddr[0] for handshake in there)
+    def _make_room(self, newcomer: Handshake) -> bool:
+        """Give one up for a newcomer, or else the newcomer: False."""
         self.evicted += 1
-        self._drop(next(handshake for handshake in there if handshake.way.sockaddr[0] == host))
+        networks = Counter(handshake.network for handshake in self._by_address.values())
+        network, most = networks.most_common(1)[0]
+        own = networks[newcomer.network]
+        there = [handshake for handshake in self._by_address.values() if handshake.network == network]
+        hosts = Counter(handshake.host for handshake in there)
+        host = hosts.most_common(1)[0][0]
+        if network == newcomer.network:
+            most, own = hosts[host], hosts[newcomer.host]
+        oldest = next(handshake for handshake in there if handshake.host == host)
+        if most <= own + 1 and newcomer.started_at < oldest.started_at + PATIENCE_S:
+            return False
+        self._drop(oldest)
+        return True
 
     def _drop(self, handshake: Handshake) -> bool:
         """Forget a handshake; False where another one has its place already."""
@@ -229,8 +249,3 @@ def _network(host: str) -> str:
     if "." in host:
         return host.rpartition(".")[0]
     return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8].hex()
-
-
-def _most(names: Iterable[str]) -> str:
-    """What there is most of, the first of those."""
-    return Counter(names).most_common(1)[0][0]

@@ -262,7 +262,7 @@ class DtlsTransport:
         session, way = handshake.session, handshake.way
         resumed = handshake.resumes if session.resumed else None
         proof = _proof(session) if resumed is None else resumed.proof
-        admission = None if proof is None else self._keyring.admit(proof)
+        admission = None if proof is None or handshake.revoked else self._keyring.admit(proof)
         if proof is None or admission is None:
             # It was let in by the ring and is good no more: its credential ended meanwhile.
             session.alert(ACCESS_DENIED)
@@ -363,6 +363,9 @@ class DtlsTransport:
             self._ring.put(kind, proof.value, secret)
             return
         self._ring.remove(kind, proof.value)
+        for handshake in self.handshakes:
+            # Another key may be let in by the same name before it is complete.
+            handshake.revoked |= _rests_on(handshake, proof)
         for peer in self.sessions.of(proof):
             self._end(peer, ACCESS_DENIED)
         for session_id in self._resumable.drop_proof(proof):
@@ -395,3 +398,13 @@ class DtlsTransport:
 def _proof(session: Session) -> Proof | None:
     shown = session.proof()
     return None if shown is None else Proof(_PROOFS[shown[0]], shown[1])
+
+
+def _rests_on(handshake: Handshake, proof: Proof) -> bool:
+    """Whether a handshake under way has come by a proof: by its key, or by a session that it made.
+
+    Not asked of a certificate: that never comes back as another one, and its handshake may be in the thread.
+    """
+    if handshake.resumes is not None and handshake.resumes.proof == proof:
+        return True
+    return handshake.quick and _proof(handshake.session) == proof

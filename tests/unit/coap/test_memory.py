@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from aiocoap import ContentFormat
 from aiocoap.numbers.optionnumbers import OptionNumber
 
+from flownexus_appliance.coap.messages import MAX_PENDING
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.fleet.ports import Verdict
 from flownexus_appliance.lwm2m.effects import Reply, Success
@@ -51,6 +52,23 @@ async def test_acknowledgements_and_resets_that_fit_nothing_leave_nothing(
     assert messages._backlogs == {}
     assert messages.token_manager.outgoing_requests == {}
     assert messages.token_manager.incoming_requests == {}
+
+
+async def test_a_peer_has_a_bounded_number_of_requests_under_way(
+    server: CoapServer, peer: DevicePeer, uplinks: ScriptedUplinks
+) -> None:
+    """While the disk is slow they gather; each costs time by how many there are."""
+    for mid in range(MAX_PENDING + 50):
+        peer.send(Frame(NON, POST, mid, b"", ((URI_PATH, b"dp"),)))
+        if mid % 50 == 0:
+            await peer.silent()  # what was sent is taken
+    await peer.silent()
+    assert uplinks.requests.qsize() == MAX_PENDING
+    while not uplinks.requests.empty():
+        _, respond = uplinks.requests.get_nowait()
+        respond(None)
+    peer.send(Frame(NON, POST, MAX_PENDING + 10, b"", ((URI_PATH, b"dp"),)))
+    assert (await uplinks.request())[0].message_id == MAX_PENDING + 10
 
 
 async def test_a_peer_keeps_a_few_answers(

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from flownexus_appliance.db import writer as writer_module
-from flownexus_appliance.db.credentials import Proof, ProofKind
+from flownexus_appliance.db.credentials import CredentialState, Proof, ProofKind
 from flownexus_appliance.db.kept import Kept
 from flownexus_appliance.db.migrate import StoreError
 from flownexus_appliance.db.sessions import SavedSession
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.fleet.ports import SessionKeeper
 
+from .test_credentials import psk
 from .test_store import describe
 
 PSK = Proof(ProofKind.PSK, b"one")
@@ -120,6 +121,22 @@ async def test_a_removed_session_does_not_come_back_by_its_counters(store: Store
     assert (await reopened(store)).sessions == (session(2),)
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT count(*) FROM dtls_counter").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("state", [CredentialState.REVOKED, CredentialState.REPLACED])
+async def test_no_session_outlives_its_credential(store: Store, state: CredentialState) -> None:
+    """Not even one whose end the disk did not take: its identity may be given out again, with another key."""
+    store.put_session(session(1))
+    store.put_session(session(2, replace(PSK, value=b"two")))
+    store.put_credential(psk(1, proof=PSK))
+    await store.commit()
+    store.put_credential(psk(1, proof=PSK, last_used_ms=5))
+    await store.commit()
+    assert len((await reopened(store)).sessions) == 2
+    store.put_credential(psk(1, proof=PSK, state=state))
+    store.put_credential(psk(2, proof=PSK, secret=b"another key"))
+    await store.commit()
+    assert [saved.proof.value for saved in (await reopened(store)).sessions] == [b"two"]
 
 
 async def test_by_what_a_session_was_proved(store: Store) -> None:

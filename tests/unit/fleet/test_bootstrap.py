@@ -11,7 +11,7 @@ from flownexus_appliance.errors import PeerError, UsageError
 from flownexus_appliance.events import Event
 from flownexus_appliance.fleet import bootstrap as bootstrap_module
 from flownexus_appliance.fleet.fleet import FleetOptions
-from flownexus_appliance.fleet.ports import Action, Sender, Uplink
+from flownexus_appliance.fleet.ports import Action, Downlink, Method, Sender, Uplink
 from flownexus_appliance.lwm2m import codecs
 from flownexus_appliance.lwm2m.bootstrap_config import BootstrapConfig, Security, read_config
 from flownexus_appliance.lwm2m.effects import Reply, Success
@@ -129,6 +129,11 @@ async def test_every_step_is_told_and_none_tells_a_key(
     logged = " ".join(f"{r.getMessage()} {vars(r)}" for r in caplog.records)
     for secret in (KEY.hex(), repr(KEY), str(list(KEY))):
         assert secret not in f"{events} {logged}"
+
+
+def test_what_goes_over_the_wire_shows_no_key() -> None:
+    shown = repr((Downlink(Method.PUT, Path((0, 1)), payload=KEY), Reply(Success.CONTENT, payload=KEY)))
+    assert repr(KEY) not in shown
 
 
 async def test_the_name_may_be_left_out_over_dtls(house: House) -> None:
@@ -379,6 +384,19 @@ async def test_the_same_device_by_a_new_session_begins_anew(house: House) -> Non
     first = await house.wire.asked()
     assert (await bootstraps(house, over_dtls("one", 2), Device())).data["ok"]
     assert first.answered.cancelled()
+
+
+async def test_a_name_that_is_another_s_session_breaks_off_nothing(house: House) -> None:
+    """Connection IDs are seen on the wire, and over plain CoAP a name may be anything."""
+    bootstrap = house.fleet.bootstrap
+    await bootstrap.put_config("", BootstrapConfig(security=Security.NONE, uri="coap://b"))
+    await bootstrap.put_config("one", BootstrapConfig())
+    await psk(house)
+    sender = over_dtls("one")
+    assert await comes(house, sender) == Reply(Success.CHANGED)
+    under_way = await house.wire.asked()
+    await bootstraps(house, HERE, Device(), f"ep={sender.peer}")
+    assert not under_way.answered.cancelled()
 
 
 async def test_only_so_many_at_once_and_the_others_wait(

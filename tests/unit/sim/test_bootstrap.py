@@ -208,8 +208,8 @@ def test_large_certificates_come_block_by_block() -> None:
     peer = Bootstrapper()
     root, key_of_box = authority("root"), authority("root").leaf("box")
     server = Server(key_of_box, (root.der,))
-    leaf = root.leaf("sim-0001", extra_bytes=2000)
-    assert len(leaf.certificates[0]) > 2000
+    leaf = root.leaf("sim-0001", extra_bytes=1200)
+    assert len(leaf.certificates[0]) > 1200
     server.ring.put(Kind.CERTIFICATE, fingerprint(leaf.certificates[0]))
     peer.wait_for_request()
     peer.delete("/0")

@@ -40,6 +40,9 @@ def test_both_times_are_the_systems() -> None:
         (NOW, NOW + HOUR, True),
         (NOW, NOW + HOUR + SECOND, False),
         (NOW, NOW + 24 * HOUR, False),
+        # Noted by a clock that lost its battery.
+        (NOW, PLAUSIBLE_UNTIL - SECOND, False),
+        (NOW, PLAUSIBLE_UNTIL, True),
     ],
 )
 def test_which_clock_is_believed(shown: datetime, noted: datetime | None, believed: bool) -> None:

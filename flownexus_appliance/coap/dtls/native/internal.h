@@ -29,7 +29,9 @@
 #define MAX_SAVED 1024     /* a session as the library saves it, without the peer's certificate */
 #define OUT_CAPACITY 16384 /* the longest flight, certificates of 4 kB and retransmitted, is far below */
 #define HANDSHAKE_MTU 1200 /* IPv6 carries 1232 bytes everywhere; Zephyr takes records up to 1211 */
+#define MAX_SHOWN 2048     /* of a client's Certificate message; a device's certificate is about 450 bytes */
 #define RECORD_HEADER 13   /* without a Connection ID, RFC 6347 4.1 */
+#define MESSAGE_HEADER 12  /* of a handshake, RFC 6347 4.2.2 */
 #define RANDOMS 64         /* of server and client, as the key schedule takes them */
 #define COUNTERS 24
 

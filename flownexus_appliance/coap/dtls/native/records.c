@@ -21,6 +21,31 @@ static size_t record_length(const dtls_session *session, const uint8_t *data, si
     return size <= length ? size : 0;
 }
 
+static size_t get_24(const uint8_t *data) {
+    return (size_t) data[0] << 16 | (size_t) data[1] << 8 | data[2];
+}
+
+/* Whether a record has a part of a Certificate message that is longer than a device needs; each part tells
+ * the length of the whole. The library works out every signature of a chain before it asks whether anybody
+ * knows its first certificate, and a stranger can choose keys with which that takes seconds. */
+static int shows_too_much(const dtls_session *session, const uint8_t *record, size_t length) {
+    if (session->config->client || record[0] != RECORD_HANDSHAKE || record[3] != 0 || record[4] != 0) {
+        return 0;
+    }
+    size_t at = RECORD_HEADER;
+    while (length - at >= MESSAGE_HEADER) {
+        if (record[at] == MBEDTLS_SSL_HS_CERTIFICATE && get_24(record + at + 1) > MAX_SHOWN) {
+            return 1;
+        }
+        size_t part = get_24(record + at + 9);
+        if (part > length - at - MESSAGE_HEADER) {
+            return 0;
+        }
+        at += MESSAGE_HEADER + part;
+    }
+    return 0;
+}
+
 static void feed(dtls_session *session, const uint8_t *record, size_t length) {
     session->datagram = record;
     session->datagram_length = length;
@@ -28,6 +53,11 @@ static void feed(dtls_session *session, const uint8_t *record, size_t length) {
 }
 
 static int handshake(dtls_session *session, const uint8_t *record, size_t length) {
+    if (record != NULL && shows_too_much(session, record, length)) {
+        mbedtls_ssl_send_alert_message(&session->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+        return MBEDTLS_ERR_SSL_BAD_CERTIFICATE;
+    }
     feed(session, record, length);
     at_work = session;
     int error = mbedtls_ssl_handshake(&session->ssl);
@@ -41,7 +71,7 @@ int dtls_hello(dtls_session *session, const uint8_t *datagram, size_t length,
     mbedtls_ssl_context *ssl = &session->ssl;
     size_t size = record_length(session, datagram, length);
     if (!session->ready || session->config->client || session->config->ring == NULL || size == 0 ||
-        mbedtls_ssl_is_handshake_over(ssl)) {
+        mbedtls_ssl_is_handshake_over(ssl) || shows_too_much(session, datagram, size)) {
         return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
     }
     int error = mbedtls_ssl_set_client_transport_id(ssl, address, address_length);

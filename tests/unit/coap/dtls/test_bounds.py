@@ -9,14 +9,17 @@ from contextlib import ExitStack
 
 import pytest
 
+from flownexus_appliance.coap import blocks
 from flownexus_appliance.coap.dtls import handshakes
 from flownexus_appliance.coap.dtls.engine import Context, Session, work
 from flownexus_appliance.coap.dtls.handshakes import BATCH, MAX_HANDSHAKES
 from flownexus_appliance.coap.dtls.sessions import SPARE
 from flownexus_appliance.coap.dtls.transport import DtlsTransport, Identity
 from flownexus_appliance.coap.server import CoapServer, Secure
+from flownexus_appliance.lwm2m.effects import Reply, Success
 from flownexus_appliance.system.config import LOOPBACK
-from tests.peer import DEADLINE_S, until
+from tests.peer import DEADLINE_S, POST, Block, until
+from tests.peer import device as plain_device
 
 from ..conftest import ScriptedUplinks
 from .authority import CLIENT, SERVER, certificate_client, issue, root
@@ -133,6 +136,39 @@ async def test_one_host_does_not_crowd_out_another(
     await slow.pong()
 
 
+async def test_a_crowd_does_not_push_out_its_own_first_ones(
+    dtls: DtlsTransport, new_device: NewDevice
+) -> None:
+    """After a power cut all come back at once, and each needs some seconds for its handshake."""
+    dtls.handshakes._limit = 3
+    devices = [new_device(psk_client(timeouts_ms=(50, 200))) for _ in range(4)]
+    for device in devices:
+        await device.greet()
+    await until(lambda: dtls.handshakes.evicted == 1)
+    last = devices.pop()
+    for device in devices:
+        await device.finish()
+    await until(lambda: dtls.counts.handshakes == 3)
+    # Its ClientHello, sent again by its own timer, finds room.
+    await until(lambda: last.session.timer() == 0)
+    last.session.advance()
+    last.flush()
+    await last.finish()
+    await until(lambda: dtls.counts.handshakes == 4)
+
+
+async def test_who_takes_long_gives_way_to_an_equal(
+    dtls: DtlsTransport, new_device: NewDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "PATIENCE_S", 0.0)
+    dtls.handshakes._limit = 1
+    silent, device = new_device(), new_device()
+    await silent.greet()
+    await until(lambda: len(dtls.handshakes) == 1)
+    await introduced(device, dtls)
+    assert dtls.handshakes.evicted == 1
+
+
 async def test_a_handshake_that_falls_silent_is_given_up(
     server: CoapServer, dtls: DtlsTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +180,21 @@ async def test_a_handshake_that_falls_silent_is_given_up(
     monkeypatch.setattr(Session, "step", lambda *_: -0x6800)
     await until(lambda: len(dtls.handshakes) == 0)
     assert dtls.counts.refused == 1
+
+
+async def test_blocks_over_plain_coap_push_out_none_over_dtls(
+    server: CoapServer, peer: SecureDevice, uplinks: ScriptedUplinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device behind a slow network needs a minute for them, and who speaks plain CoAP is not known."""
+    monkeypatch.setattr(blocks, "MAX_BODIES", 2)
+    await peer.reply(peer.request(POST, "/dp", bytes(32), block1=Block(0, True, 1)))
+    with ExitStack() as stack:
+        for _ in range(5):
+            stranger = stack.enter_context(plain_device(server.port))
+            await stranger.reply(stranger.request(POST, "/dp", bytes(32), block1=Block(0, True, 1)))
+    uplinks.outcomes.append(Reply(Success.CHANGED))
+    last = await peer.reply(peer.request(POST, "/dp", b"end", block1=Block(1, False, 1)))
+    assert last.status == "2.04"
 
 
 # Awake and asleep

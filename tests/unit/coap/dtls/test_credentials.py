@@ -2,7 +2,7 @@
 
 import pytest
 
-from flownexus_appliance.coap.dtls.engine import CLOSE_NOTIFY, DtlsError
+from flownexus_appliance.coap.dtls.engine import CID_BYTES, CLOSE_NOTIFY, DtlsError
 from flownexus_appliance.coap.dtls.transport import PSK_ONLY, DtlsTransport, Identity
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.fleet.ports import DeviceSilent, Proof, ProofKind
@@ -10,7 +10,7 @@ from tests.peer import until
 
 from .authority import CLIENT, SERVER, Issued, certificate_client, issue, root
 from .conftest import NewDevice, introduced
-from .joined import KEY, psk_client
+from .joined import KEY, psk_client, records
 from .secure import FakeKeeper, FakeKeyring, SecureDevice, psk
 
 
@@ -101,6 +101,35 @@ async def test_a_credential_that_goes_during_a_handshake(
     with pytest.raises(DtlsError):
         await device.finish()
     assert len(dtls.sessions) == 0
+
+
+async def last_flight(device: SecureDevice) -> list[bytes]:
+    """A handshake up to the client's last flight, the records of which are held back."""
+    await device.greet()
+    flight: tuple[bytes, ...] = ()
+    while not flight:
+        device.session.advance(await device.datagram_raw())
+        flight = device.session.take()
+    return [record for datagram in flight for record in records(datagram, CID_BYTES)]
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_a_key_that_is_changed_during_a_handshake(
+    dtls: DtlsTransport, keyring: FakeKeyring, peer: SecureDevice, new_device: NewDevice, resumes: bool
+) -> None:
+    """Who had the old key shows it, and waits for a new one of the same name before it finishes."""
+    witness = await introduced(new_device(psk_client(b"other")), dtls)
+    peer.begin_anew(resume=peer.session.freeze() if resumes else b"")
+    *first, finished = await last_flight(peer)
+    for record in first:
+        peer.transmit(record)
+    await witness.pong()  # what was sent is taken
+    keyring.remove(psk("device"))
+    keyring.let_in(psk("device"), b"the new key of 20 b.")
+    peer.transmit(finished)
+    await until(lambda: len(dtls.handshakes) == 0)
+    assert [session.admission.endpoint for session in dtls.sessions] == ["other"]
+    assert dtls.counts.refused == 1
 
 
 async def test_another_key_for_the_same_identity(

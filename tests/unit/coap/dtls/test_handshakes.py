@@ -26,7 +26,19 @@ from .authority import (
     issue,
     root,
 )
-from .joined import ALERT, HANDSHAKE, IDENTITY, KEY, Datagram, Joined, joined, psk_client, psk_server, ring
+from .joined import (
+    ALERT,
+    HANDSHAKE,
+    HEADER,
+    IDENTITY,
+    KEY,
+    Datagram,
+    Joined,
+    joined,
+    psk_client,
+    psk_server,
+    ring,
+)
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +234,37 @@ def test_a_certificate_for_servers_is_none_for_devices(ca: Issued) -> None:
     device = issue("device", ca, usage=SERVER)
     ends = joined(certificate_server(ca, None, device), certificate_client(ca, device.chain())).shake()
     assert refused(ends) == "certificate_refused"
+
+
+def test_a_chain_of_a_few_certificates(ca: Issued, device: Issued) -> None:
+    """Its own root, and the cross certificates of two roll-overs: nobody needs them, and they may come."""
+    chain = device.chain(ca, root("new root"), root("newer root"))
+    assert joined(certificate_server(ca, None, device), certificate_client(ca, chain)).shake().done
+
+
+def test_a_chain_that_is_too_long_is_not_worked_out(ca: Issued, device: Issued) -> None:
+    """The library checks each signature before it looks whether the first certificate is known. Four RSA
+    keys of 8,192 bits with exponents as long kept the thread of all handshakes busy for 1.5 s."""
+    chain = device.chain(*(root(f"root {number}") for number in range(6)))
+    assert refused(joined(certificate_server(ca, None, device), certificate_client(ca, chain)).shake()) == (
+        "certificate_refused"
+    )
+
+
+def test_a_hello_with_a_long_certificate_behind_it(ca: Issued, device: Issued) -> None:
+    """A record holds several messages (RFC 6347 4.2.3): the library would go on with it after its flight."""
+    client, server = Session(certificate_client(ca, device.chain())), Session(certificate_server(ca))
+    client.advance()
+    (hello,) = client.take()
+    assert not server.hello(hello, b"here")
+    client.advance(server.take()[0])
+    (hello,) = client.take()
+    part = b"\x0b" + (2049).to_bytes(3, "big") + b"\0\2" + bytes(3) + (100).to_bytes(3, "big") + bytes(100)
+    size = len(hello) - HEADER + len(part)
+    with pytest.raises(DtlsError):
+        server.hello(hello[: HEADER - 2] + size.to_bytes(2, "big") + hello[HEADER:] + part, b"here")
+    server.recycle()
+    assert server.hello(hello, b"here")
 
 
 def test_a_device_without_certificate(ca: Issued) -> None:
