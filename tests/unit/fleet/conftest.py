@@ -15,14 +15,17 @@ from flownexus_appliance.db.store import Store
 from flownexus_appliance.errors import PeerError
 from flownexus_appliance.events import EventBus
 from flownexus_appliance.fleet import fleet as fleet_module
+from flownexus_appliance.fleet.credentials import Credentials
 from flownexus_appliance.fleet.fleet import Fleet, FleetOptions
 from flownexus_appliance.fleet.ports import (
     Action,
     DeviceSilent,
     Downlink,
     DownlinkReply,
+    Keyring,
     Method,
     Notification,
+    Proof,
     Sender,
     Uplink,
     Verdict,
@@ -304,3 +307,35 @@ async def quiet_house(tmp_path: FilePath, clock: FakeClock) -> AsyncIterator[Hou
     """A fleet that watches nothing: a registered device is asked at most about itself."""
     async with a_house(tmp_path / "fleet.db", clock, FleetOptions(watch_list=())) as started:
         yield started
+
+
+class Watched:
+    """The DTLS side's list, as it was told."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self.keyring = keyring
+        self.list = dict(keyring.secrets())
+        self.told: list[tuple[Proof, bytes | None]] = []
+        keyring.watch(self.changed)
+
+    def changed(self, proof: Proof, secret: bytes | None) -> None:
+        self.told.append((proof, secret))
+        if secret is None:
+            del self.list[proof]
+        else:
+            self.list[proof] = secret
+
+    def agrees(self) -> bool:
+        return self.list == self.keyring.secrets()
+
+
+@pytest.fixture
+def credentials(quiet_house: House) -> Credentials:
+    return quiet_house.fleet.credentials
+
+
+@pytest.fixture
+async def watched(credentials: Credentials) -> AsyncIterator[Watched]:
+    told = Watched(credentials)
+    yield told
+    assert told.agrees()
