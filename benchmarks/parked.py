@@ -65,7 +65,7 @@ class Keeper:
 
 
 async def main() -> None:
-    transport = DtlsTransport(0, LOOPBACK, Keyring(), Keeper(), _answered)
+    transport = DtlsTransport(0, LOOPBACK, Keyring(), Keeper(), _answered, lambda peer: None)
     transport.sessions = Sessions(LIVE)
     transport.present(PSK_ONLY)
     await transport.start(())

@@ -17,7 +17,7 @@ from aiocoap.optiontypes import BlockOption
 from ..errors import PeerError
 from ..fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method
 from .codes import MAX_CONTENT_FORMAT, MAX_OBSERVE, dotted, number_of
-from .messages import TOKEN_BYTES, DeviceTokens
+from .messages import TOKEN_BYTES, DeviceTokens, PeerGone
 from .peers import BLOCK_SIZE_EXPONENT, Peer
 
 MAX_REPLY: Final = 1 << 20
@@ -64,6 +64,8 @@ class Requester:
             raise _silent(message.remote, "it answered with a reset") from None
         except LibraryShutdown:
             raise _silent(message.remote, "the appliance is stopping") from None
+        except PeerGone:
+            raise _silent(message.remote, "its DTLS session has ended") from None
         except NetworkError:
             raise _silent(message.remote, "no acknowledgement after all retransmissions") from None
 

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiocoap import EMPTY, ContentFormat, Message
+from aiocoap.error import NetworkError
 from aiocoap.messagemanager import MessageManager
 from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.numbers.types import ACK, CON, NON, RST
@@ -48,6 +49,10 @@ ANSWERS_KNOWN: Final = 256
 Answer = Callable[[Message | None], None]
 # Answers a notification, once: True acknowledges, False resets, None stays silent.
 Acknowledge = Callable[[bool | None], None]
+
+
+class PeerGone(NetworkError):  # type: ignore[misc]
+    """The session to a peer has ended."""
 
 
 class _Question:
@@ -100,6 +105,12 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
         self.request(question)
         question.on_interest_end(lambda: self.token_interface.release(request))
         return question.response
+
+    def abandon(self, peer: Peer) -> None:
+        """Nothing more comes from a peer: what is asked of it ends with PeerGone."""
+        waiting = self.outgoing_requests or {}  # None: stopped
+        for key in [key for key in waiting if key[1] is peer]:
+            self.outgoing_requests.pop(key).add_exception(PeerGone())
 
     def next_token(self) -> bytes:
         return self._wanted_token or secrets.token_bytes(TOKEN_BYTES)

@@ -108,7 +108,12 @@ class CoapServer:
         if self._secure is not None:
             wanted = self._secure
             self.dtls = DtlsTransport(
-                wanted.port, wanted.networks, wanted.keyring, wanted.keeper, self._receive
+                wanted.port,
+                wanted.networks,
+                wanted.keyring,
+                wanted.keeper,
+                self._receive,
+                tokens.abandon,
             )
             self.dtls.present(wanted.identity)
             await self.dtls.start(wanted.kept)

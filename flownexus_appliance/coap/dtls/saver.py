@@ -24,6 +24,7 @@ class Saver:
     def __init__(self, keeper: SessionKeeper) -> None:
         self._keeper = keeper
         self._used: dict[bytes, DtlsPeer] = {}
+        self._new: dict[bytes, DtlsPeer] = {}  # not on the disk yet
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -45,26 +46,28 @@ class Saver:
         self._used[peer.id] = peer
 
     def made(self, peer: DtlsPeer) -> None:
-        """Keep a session that was just made; it may send AHEAD records at once, nobody else knows it yet."""
-        counters = _counters(peer)
-        peer.records_out = records_sent(counters)
-        peer.record_limit = peer.records_out + AHEAD
-        saved = peer.saved(ahead(counters), peer.used_at)
-        self._put(lambda: self._keeper.put_session(saved))
+        """Keep a session that was just made; it may send AHEAD records at once, nobody else knows it yet.
+
+        Where the disk does not take it, it is tried again until it does.
+        """
+        self._new[peer.id] = peer
+        self._keep_new(peer)
 
     def closed(self, peer: DtlsPeer) -> None:
         """Keep a session that can only be resumed any more."""
-        self._used.pop(peer.id, None)
+        self._forget(peer.id)
         saved = peer.saved(_counters(peer), peer.used_at, live=False)
         self._put(lambda: self._keeper.put_session(saved))
 
     def ended(self, session_id: bytes) -> None:
         """Forget a session."""
-        self._used.pop(session_id, None)
+        self._forget(session_id)
         self._put(lambda: self._keeper.remove_session(session_id))
 
     async def save(self, by: int = AHEAD) -> None:
         """Save where those stand that were used; each may send `by` more records. Raises StoreError."""
+        for peer in tuple(self._new.values()):
+            self._keep_new(peer)
         used, self._used = self._used, {}
         if not used:
             return
@@ -82,13 +85,31 @@ class Saver:
         for peer in used.values():
             peer.record_limit = records_sent(rows[peer.id][0])
 
-    def _put(self, put: Callable[[], None]) -> None:
+    def _keep_new(self, peer: DtlsPeer) -> None:
+        counters = _counters(peer)
+        peer.records_out = records_sent(counters)
+        peer.record_limit = peer.records_out + AHEAD
+        saved = peer.saved(ahead(counters), peer.used_at)
+        done = self._put(lambda: self._keeper.put_session(saved))
+
+        def settled(future: asyncio.Future[None]) -> None:
+            if future.exception() is None and self._new.get(peer.id) is peer:
+                del self._new[peer.id]
+
+        if done is not None:
+            done.add_done_callback(settled)
+
+    def _forget(self, session_id: bytes) -> None:
+        self._used.pop(session_id, None)
+        self._new.pop(session_id, None)
+
+    def _put(self, put: Callable[[], None]) -> asyncio.Future[None] | None:
         try:
             put()
-            self._keeper.commit()
+            return self._keeper.commit()
         except StoreError as error:
-            # It lives on in memory; after a restart the device makes another one.
             log.warning("session not kept", extra={"ERROR_CODE": error.code})
+            return None
 
     async def _run(self) -> None:
         while True:

@@ -74,7 +74,7 @@ class Counts:
 
 
 class DtlsTransport:
-    """All of CoAP over DTLS. `receive` gets every message of a session."""
+    """All of CoAP over DTLS. `receive` gets every message of a session, `gone` each that has ended."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class DtlsTransport:
         keyring: Keyring,
         keeper: SessionKeeper,
         receive: Callable[[bytes, Peer], None],
+        gone: Callable[[Peer], None],
     ) -> None:
         self.sockets = UdpSockets(port, networks, self._arrived, "dtls")
         self.sessions = Sessions()
@@ -90,6 +91,7 @@ class DtlsTransport:
         self.counts = Counts()
         self._keyring = keyring
         self._receive = receive
+        self._gone = gone
         self._ring = Ring()
         self._resumable = Resumable()
         self._saver = Saver(keeper)
@@ -333,6 +335,7 @@ class DtlsTransport:
         """The peer has ended its session: it may resume it, and nothing else."""
         self._say(peer, CLOSE_NOTIFY)  # RFC 5246 7.2.1 has it answered; GnuTLS waits for that
         self.sessions.remove(peer)
+        self._gone(peer)
         if peer.id in self._resumable:
             self._saver.closed(peer)
         else:
@@ -343,6 +346,7 @@ class DtlsTransport:
         if alert is not None:
             self._say(peer, alert)
         self.sessions.remove(peer)
+        self._gone(peer)
         self._resumable.drop(peer.id)
         self._saver.ended(peer.id)
 

@@ -1,13 +1,16 @@
 """Credentials that come and go, certificates that change, sessions that are resumed over the wire."""
 
+import asyncio
+
 import pytest
 
 from flownexus_appliance.coap.dtls.engine import CID_BYTES, CLOSE_NOTIFY, DtlsError
 from flownexus_appliance.coap.dtls.transport import PSK_ONLY, DtlsTransport, Identity
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.fleet.ports import DeviceSilent, Proof, ProofKind
-from tests.peer import until
+from tests.peer import DEADLINE_S, until
 
+from ..asking import READ
 from .authority import CLIENT, SERVER, Issued, certificate_client, issue, root
 from .conftest import NewDevice, introduced
 from .joined import KEY, psk_client, records
@@ -42,6 +45,18 @@ async def test_a_removed_credential_ends_its_sessions(
     await told_and_gone(other_peer, dtls)
     await stays.pong()
     assert [row.proof for row in keeper.kept()] == [psk("other")]
+
+
+async def test_what_is_asked_of_a_session_ends_with_it(
+    server: CoapServer, dtls: DtlsTransport, keyring: FakeKeyring, peer: SecureDevice
+) -> None:
+    asked = asyncio.create_task(server.request(peer.name, READ))
+    await peer.asked()
+    keyring.remove(psk("device"))
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(DeviceSilent) as raised:
+            await asked
+    assert "session has ended" in raised.value.message
 
 
 async def test_a_removed_credential_ends_a_parked_session(

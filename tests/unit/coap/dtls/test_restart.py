@@ -199,21 +199,21 @@ async def test_a_disk_that_takes_nothing_silences_a_session_in_time(
     assert len(numbers(device)) == len(set(numbers(device)))
 
 
-async def test_a_session_that_the_disk_did_not_take_goes_on_until_the_restart(
+async def test_a_session_that_the_disk_did_not_take_is_kept_as_soon_as_it_does(
     box: Box, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with box.running() as dtls:
+    async with box.until_a_crash() as dtls:
         box.keeper.broken = True
         device = await introduced(box.device(), dtls)
         await device.pong()
+        assert box.keeper.kept() == []
         box.keeper.broken = False
+        await dtls._saver.save()
     assert "session not kept" in [record.getMessage() for record in caplog.records]
     async with box.running() as dtls:
-        assert len(dtls.sessions) == 0
-        device.send(PING)
-        await until(lambda: dtls.counts.unknown == 1)
-        device.begin_anew()
-        await introduced(device, dtls)
+        await device.pong()
+        assert dtls.counts.handshakes == 0
+    assert len(numbers(device)) == len(set(numbers(device)))
 
 
 async def test_the_saver_goes_on_after_a_failure(
