@@ -114,6 +114,14 @@ _PUT: Final = """
 # A session whose own removal the disk did not take would come back with the next start, and its
 # identity may stand for another key by then.
 _END_SESSIONS: Final = "DELETE FROM dtls_session WHERE proof_kind = ? AND proof = ?"
+# A device that bootstraps at each start ends a certificate each time. The newest stays in any case: its
+# id is not given out again.
+ENDED_KEPT: Final = 20
+_DROP_ENDED: Final = """
+    DELETE FROM credential WHERE endpoint = ?1 AND state IN ('replaced', 'revoked') AND id NOT IN (
+        SELECT id FROM credential WHERE endpoint = ?1 AND state IN ('replaced', 'revoked')
+        ORDER BY ended_ms DESC, id DESC LIMIT ?2)
+"""
 # One statement for a thousand devices that came back after a power cut.
 _USED: Final = """
     UPDATE credential SET last_used_ms = used.moment
@@ -130,7 +138,11 @@ SHOWN: Final = """
 
 
 def put_credential(batch: Batch, credential: Credential) -> None:
-    """Keep a new credential, or what became of one; when it ends its key is wiped and its sessions go."""
+    """Keep a new credential, or what became of one.
+
+    When it ends its key is wiped, its sessions go, and of those of its endpoint that ended before the
+    last `ENDED_KEPT` stay.
+    """
     if not credential.good:
         batch.statements.append((_END_SESSIONS, (credential.kind.value, credential.proof.value)))
     batch.statements.append(
@@ -155,6 +167,8 @@ def put_credential(batch: Batch, credential: Credential) -> None:
             ),
         )
     )
+    if not credential.good:
+        batch.statements.append((_DROP_ENDED, (credential.endpoint, ENDED_KEPT)))
 
 
 def put_credential_uses(batch: Batch, used_ms: Mapping[int, int]) -> None:

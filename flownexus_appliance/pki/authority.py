@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ..system.clock import PLAUSIBLE_FROM, PLAUSIBLE_UNTIL
+from ..system.clock import PLAUSIBLE_FROM, SIGNS_UNTIL
 from . import describe, devices, leafs, upkeep
 from .describe import CertificateStatus
 from .devices import DeviceCertificate
@@ -197,7 +197,7 @@ def _no_leaf(kind: LeafKind) -> PkiError:
 
 def _check_clock(now: datetime) -> None:
     """The last guard: callers know more of the clock than this, see `system.clock.doubt`."""
-    if not PLAUSIBLE_FROM <= now < PLAUSIBLE_UNTIL:
+    if not PLAUSIBLE_FROM <= now < SIGNS_UNTIL:
         raise PkiError(
             "clock_untrusted",
             f"no certificate is made by a clock that shows {now:%Y-%m-%d}",

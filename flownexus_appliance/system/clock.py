@@ -13,8 +13,11 @@ from ..lwm2m.core import Moment
 
 # No clock is right that is before this: the code is younger. Raised with every release.
 PLAUSIBLE_FROM: Final = datetime(2026, 11, 1, tzinfo=UTC)
-# Nor one that is after this: clock chips that lost their battery also wake in the next century.
-PLAUSIBLE_UNTIL: Final = datetime(2076, 11, 1, tzinfo=UTC)
+# Nor one that is after this: clock chips that lost their battery also wake in the next century, and a
+# root of our own must never end by the mistake of a clock (it lives 20 years).
+PLAUSIBLE_UNTIL: Final = datetime(2041, 11, 1, tzinfo=UTC)
+# What signs does not even ask: nothing is dated beyond.
+SIGNS_UNTIL: Final = datetime(2076, 11, 1, tzinfo=UTC)
 # A time server may set a clock back a little, and the newest time noted is then ahead of it.
 SET_BACK: Final = timedelta(hours=1)
 

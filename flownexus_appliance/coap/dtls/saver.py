@@ -51,6 +51,8 @@ class Saver:
         Where the disk does not take it, it is tried again until it does.
         """
         self._new[peer.id] = peer
+        peer.records_out = records_sent(_counters(peer))
+        peer.record_limit = peer.records_out + AHEAD
         self._keep_new(peer)
 
     def closed(self, peer: DtlsPeer) -> None:
@@ -86,15 +88,13 @@ class Saver:
             peer.record_limit = records_sent(rows[peer.id][0])
 
     def _keep_new(self, peer: DtlsPeer) -> None:
-        counters = _counters(peer)
-        peer.records_out = records_sent(counters)
-        peer.record_limit = peer.records_out + AHEAD
-        saved = peer.saved(ahead(counters), peer.used_at)
+        saved = peer.saved(ahead(_counters(peer)), peer.used_at)
         done = self._put(lambda: self._keeper.put_session(saved))
 
         def settled(future: asyncio.Future[None]) -> None:
-            if future.exception() is None and self._new.get(peer.id) is peer:
-                del self._new[peer.id]
+            if future.exception() is None and self._new.pop(peer.id, None) is not None:
+                # Not before: a row of an earlier try may be all that the disk ever takes.
+                peer.record_limit = records_sent(saved.counters)
 
         if done is not None:
             done.add_done_callback(settled)

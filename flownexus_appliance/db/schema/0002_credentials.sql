@@ -5,8 +5,8 @@
 ALTER TABLE registration ADD COLUMN session TEXT NOT NULL DEFAULT '';
 
 -- What a device proves itself by: a pre-shared key or a certificate, made for one endpoint name. The
--- device may never have been seen: its endpoint then has the times 0. Rows stay when they end, without
--- their keys, so that it can be told who could come in when.
+-- device may never have been seen: its endpoint then has the times 0. The last that ended of a name
+-- stay, without their keys, so that it can be told who could come in when.
 CREATE TABLE credential (
     id            INTEGER PRIMARY KEY,
     endpoint      TEXT    NOT NULL,

@@ -1,4 +1,4 @@
-"""Credentials in the file: kept for good, their keys only while they are good for something."""
+"""Credentials in the file: the last ones of each name, their keys only while they are good for something."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pytest
 
 from flownexus_appliance.db import writer as writer_module
 from flownexus_appliance.db.credentials import (
+    ENDED_KEPT,
     Credential,
     CredentialOrigin,
     CredentialState,
@@ -108,6 +109,16 @@ async def test_of_one_that_ended_the_key_is_wiped_and_the_row_stays(box: Box) ->
     assert await box.reopened() == ()
     rows = box.rows("SELECT id, secret, state, ended_ms FROM credential ORDER BY id")
     assert rows == [(1, b"", "revoked", 77), (2, b"", "replaced", 78)]
+
+
+async def test_of_those_that_ended_the_last_of_each_name_stay(box: Box) -> None:
+    """A device that bootstraps at each start ends one each time."""
+    await box.put(psk(1), psk(2, "two", state=CredentialState.REVOKED, ended_ms=1))
+    for number in range(3, ENDED_KEPT + 13):
+        await box.put(psk(number, state=CredentialState.REPLACED, ended_ms=number))
+    ended = box.rows("SELECT id FROM credential WHERE endpoint = 'one' AND state = 'replaced' ORDER BY id")
+    assert ended == [(number,) for number in range(13, ENDED_KEPT + 13)]
+    assert box.rows("SELECT id FROM credential WHERE id < 3 ORDER BY id") == [(1,), (2,)]
 
 
 async def test_what_became_of_one_is_written_over_it(box: Box) -> None:

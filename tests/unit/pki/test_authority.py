@@ -17,7 +17,7 @@ from flownexus_appliance.errors import UsageError
 from flownexus_appliance.pki.authority import Authority
 from flownexus_appliance.pki.errors import PkiError
 from flownexus_appliance.pki.names import ServerNames
-from flownexus_appliance.system.clock import PLAUSIBLE_FROM, PLAUSIBLE_UNTIL
+from flownexus_appliance.system.clock import PLAUSIBLE_FROM, SIGNS_UNTIL
 
 from .house import DAY, ENDPOINT, NAMES, NOW, YEAR, contents, ensured, loaded, open_keys, parse
 from .verify import EXPIRED, NO_ISSUER, NOT_YET_VALID, WRONG_HOST, WRONG_PURPOSE, accepted, openssl_error
@@ -317,7 +317,7 @@ def test_the_operator_may_rotate_at_any_time(authority: Authority) -> None:
     [
         datetime(1970, 1, 1, tzinfo=UTC),
         PLAUSIBLE_FROM - timedelta(seconds=1),
-        PLAUSIBLE_UNTIL,
+        SIGNS_UNTIL,
         datetime.max.replace(tzinfo=UTC),
     ],
 )
