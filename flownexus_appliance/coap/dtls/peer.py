@@ -23,6 +23,7 @@ class DtlsPeer(Peer):
     """A session: `live` while it is in the engine, else parked in `counters`."""
 
     __slots__ = (
+        "_sender",
         "address",
         "admission",
         "counters",
@@ -50,6 +51,7 @@ class DtlsPeer(Peer):
     ) -> None:
         super().__init__()
         self.transport = transport
+        self._sender: Sender | None = None
         self.id = session_id
         self.frozen = frozen
         self.proof = proof
@@ -75,14 +77,21 @@ class DtlsPeer(Peer):
     @property
     def sender(self) -> Sender:  # type: ignore[override]
         """Made when asked for: a parked peer needs none."""
-        endpoint = self.admission.endpoint
-        return Sender(
-            self.name,
-            self.where,
-            endpoint,
-            enrolling=endpoint is None,
-            local_host="" if self.way is None else local_host(self.way),
-        )
+        if self._sender is None:
+            endpoint = self.admission.endpoint
+            self._sender = Sender(
+                self.name,
+                self.where,
+                endpoint,
+                enrolling=endpoint is None,
+                local_host="" if self.way is None else local_host(self.way),
+            )
+        return self._sender
+
+    def moved(self, way: Way) -> None:
+        """Its newest record came this way."""
+        self.way = way
+        self._sender = None
 
     def deliver(self, data: bytes) -> None:
         self.transport.deliver(self, data)
@@ -90,6 +99,7 @@ class DtlsPeer(Peer):
     def shed(self) -> None:
         """Keep of the answers only the last: a device has one request under way (RFC 7252 4.7)."""
         self.replies = self.replies[-1:]
+        self._sender = None
 
     def saved(self, counters: bytes, used_ms: int, live: bool = True) -> SavedSession:
         """The session for the disk; `counters` are the engine's."""

@@ -19,10 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class Saver:
-    """Saves sessions by a `SessionKeeper`; a disk that fails delays, and loses nothing that was sent."""
+    """Saves sessions by a `SessionKeeper`; a disk that fails delays, and loses nothing that was sent.
 
-    def __init__(self, keeper: SessionKeeper) -> None:
+    `saved` is called after each round, once a second.
+    """
+
+    def __init__(self, keeper: SessionKeeper, saved: Callable[[], None]) -> None:
         self._keeper = keeper
+        self._saved = saved
         self._used: dict[bytes, DtlsPeer] = {}
         self._new: dict[bytes, DtlsPeer] = {}  # not on the disk yet
         self._task: asyncio.Task[None] | None = None
@@ -116,6 +120,7 @@ class Saver:
             await asyncio.sleep(SAVE_PERIOD_S)
             try:
                 await self.save()
+                self._saved()
             except StoreError as error:
                 log.warning("sessions not kept", extra={"ERROR_CODE": error.code})
             except Exception:

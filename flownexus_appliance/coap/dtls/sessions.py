@@ -15,7 +15,9 @@ from ..sockets import Way
 from .engine import Context, Session
 from .peer import DtlsPeer
 
-MAX_LIVE: Final = 256
+MAX_LIVE: Final = 1024
+IDLE_MS: Final = 10_000  # who says nothing for so long is parked; a busy fleet need not be woken each time
+SETTLING_MS: Final = 60_000  # the device may still want the last flight of its handshake again
 CANDIDATES: Final = 8  # of those that spoke longest ago, to be parked
 SPARE: Final = 32  # sessions of the engine kept for the next one to wake
 # A device may have one session for its registration and one for firmware, and leave one behind.
@@ -78,7 +80,10 @@ class Sessions:
 
     def follow(self, peer: DtlsPeer, way: Way) -> bool:
         """A session's newest record came this way; True when that is another address."""
-        before, peer.way = peer.way, way
+        before = peer.way
+        if before is not None and before.sockaddr == way.sockaddr and before.local == way.local:
+            return False
+        peer.moved(way)
         if before is not None and before.sockaddr == way.sockaddr:
             return False
         if before is not None and self._by_address.get(before.sockaddr) is peer:
@@ -126,6 +131,18 @@ class Sessions:
         if session.context is self._context and len(self._spare) < SPARE:
             session.recycle()
             self._spare.append(session)
+
+    def park_idle(self, now_ms: int) -> None:
+        """Park those that have been silent; `now_ms` is the wall clock of `DtlsPeer.used_at`."""
+        idle = []
+        for peer in self._live.values():  # longest silent first
+            silent_ms = now_ms - peer.used_at
+            if silent_ms < IDLE_MS:
+                break
+            if silent_ms >= SETTLING_MS or (peer.live is not None and peer.live.settled):
+                idle.append(peer)
+        for peer in idle:
+            self.park(peer)
 
     def clear(self) -> None:
         for peer in list(self._live.values()):

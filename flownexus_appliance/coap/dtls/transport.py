@@ -94,7 +94,7 @@ class DtlsTransport:
         self._gone = gone
         self._ring = Ring()
         self._resumable = Resumable()
-        self._saver = Saver(keeper)
+        self._saver = Saver(keeper, lambda: self.sessions.park_idle(clock.wall_ms()))
         self.present(PSK_ONLY)
 
     async def start(self, kept: Sequence[SavedSession]) -> None:

@@ -60,7 +60,7 @@ def new_peer() -> DtlsPeer:
 
 async def test_a_new_session_is_allowed_more_only_by_the_disk() -> None:
     keeper = SlowKeeper()
-    saver = Saver(keeper)
+    saver = Saver(keeper, lambda: None)
     peer = new_peer()
     saver.made(peer)
     first = peer.record_limit
@@ -76,7 +76,7 @@ async def test_a_new_session_is_allowed_more_only_by_the_disk() -> None:
 
 async def test_a_new_session_that_the_disk_takes_at_the_second_try_may_go_on() -> None:
     keeper = SlowKeeper()
-    saver = Saver(keeper)
+    saver = Saver(keeper, lambda: None)
     peer = new_peer()
     saver.made(peer)
     await keeper.fails()
