@@ -63,14 +63,13 @@ class Problem:
 async def read(request: web.Request) -> Form:
     """The form that a page of this box has sent.
 
-    Raises UsageError: `media_type_unsupported`, `cross_site`, `body_invalid`, `request_timeout`; and lets
+    Raises UsageError: `media_type_unsupported`, `body_invalid`, `request_timeout`; and lets
     413 through.
     """
     if request.content_type != "application/x-www-form-urlencoded":
         raise UsageError(
             "media_type_unsupported", f"the form is {clean(request.content_type)}", "send it from the page"
         )
-    _check_origin(request)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             content = await request.text()
@@ -82,13 +81,6 @@ async def read(request: web.Request) -> Form:
     except (ValueError, LookupError):
         raise UsageError("body_invalid", "the form is not usable", "send it from the page") from None
     return Form(dict(pairs))
-
-
-def _check_origin(request: web.Request) -> None:
-    """What `server.refuse_cross_site` asks of new browsers, by the header that old ones send too."""
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != request.host:
-        raise UsageError("cross_site", "the form comes from another site's page", "use the pages of this box")
 
 
 def see_other(url: str) -> web.Response:

@@ -227,11 +227,10 @@ async def refuse_cross_site(request: web.Request, handler: errors.Handler) -> we
 def _from_here(request: web.Request) -> bool:
     """Whether a request comes from no page, or from one of ours.
 
-    Browsers tell by Sec-Fetch-Site; those that do not know it name the page's origin when they post.
+    Browsers tell by Sec-Fetch-Site; old ones name the page's origin when they post, and so do the others.
     """
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site in ("none", "same-origin")
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return False
     origin = request.headers.get("Origin")
     return origin is None or origin.partition("://")[2] == request.host
 
