@@ -3,10 +3,7 @@
 A server without an appliance takes them from a file; the daemon is given them over its control socket.
 """
 
-import http.client
 import json
-import socket
-import sys
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
+from flownexus_appliance.cli.console import Console, below
 from flownexus_appliance.coap.dtls.engine import Chain, Kind, Ring
 
 PREFIX: Final = "load"
@@ -44,7 +42,7 @@ class Credentials:
 
 
 def load(file: Path) -> Credentials:
-    """Read what `Control.certificate` and the daemon's folder gave."""
+    """Read what `store` wrote."""
     words = json.loads(file.read_text())
     chains = [
         Chain(tuple(bytes.fromhex(c) for c in words[name]["certificates"]), bytes.fromhex(words[name]["key"]))
@@ -86,37 +84,14 @@ def _key(pem: bytes) -> str:
     )
 
 
-class Control:
-    """The daemon's control socket."""
-
-    def __init__(self, state: Path) -> None:
-        self._connection = http.client.HTTPConnection("localhost")
-        self._connection.sock = socket.socket(socket.AF_UNIX)
-        self._connection.sock.connect(str(state / "control.sock"))
-
-    def add_psk(self, number: int) -> None:
-        words = {"kind": "psk", "key": device_key(number).hex()}
-        self._post(device_name(number), words)
-
-    def add_certificate(self, number: int) -> dict[str, str]:
-        """The device's certificate, its key and the roots, as PEM."""
-        given: dict[str, dict[str, str]] = self._post(device_name(number), {"kind": "certificate"})
-        return given["certificate"]
-
-    def _post(self, name: str, words: dict[str, str]) -> dict[str, dict[str, str]]:
-        body = json.dumps(words)
-        self._connection.request(
-            "POST", f"/api/v1/endpoints/{name}/credentials", body, {"Content-Type": "application/json"}
-        )
-        response = self._connection.getresponse()
-        answer: dict[str, dict[str, str]] = json.loads(response.read())
-        if response.status != 201:
-            raise SystemExit(f"no credential for {name}: {answer}")
-        return answer
-
-    def close(self) -> None:
-        self._connection.close()
+def add_psk(daemon: Console, number: int) -> None:
+    """Let a device in by its key."""
+    words = {"kind": "psk", "key": device_key(number).hex()}
+    daemon.post(below("endpoints", device_name(number), "/credentials"), words)
 
 
-if __name__ == "__main__":
-    print(device_key(int(sys.argv[1])).hex())
+def add_certificate(daemon: Console, number: int) -> dict[str, str]:
+    """A device's certificate, its key and the roots, as PEM."""
+    given = daemon.post(below("endpoints", device_name(number), "/credentials"), {"kind": "certificate"})
+    certificate: dict[str, str] = given["certificate"]
+    return certificate

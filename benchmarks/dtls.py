@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from .credentials import DEVICES, Control, store
+from flownexus_appliance.cli.console import Console
+
+from .credentials import DEVICES, add_certificate, add_psk, store
 from .ingest import check, load, rate_of
 from .processes import Started, daemon, free_port, running
 from .results import Figure
@@ -35,9 +37,7 @@ def _ingest(work: Path) -> Figure:
             plain.append(rate_of(load(ports.coap)))
         state = work / f"dtls-{number}"
         with daemon(state) as (_, ports):
-            control = Control(state)
-            _add_keys(control)
-            control.close()
+            _add_keys(Console(state))
             result = load(ports.coaps, "dtls")
             secure.append(rate_of(result))
         check(state / "flownexus.db", result["values"])
@@ -46,9 +46,9 @@ def _ingest(work: Path) -> Figure:
     return Figure("dtls_ingest_vs_nosec", rate, "values/s", against, rate / against)
 
 
-def _add_keys(control: Control) -> None:
+def _add_keys(console: Console) -> None:
     for number in range(DEVICES):
-        control.add_psk(number)
+        add_psk(console, number)
 
 
 def _handshakes(state: Path) -> list[Figure]:
@@ -56,10 +56,9 @@ def _handshakes(state: Path) -> list[Figure]:
     bare: dict[str, list[float]] = {kind: [] for kind in HANDSHAKES}
     file = state / "credentials.json"
     with daemon(state) as (box, ports):
-        control = Control(state)
-        _add_keys(control)
-        store(file, state, control.add_certificate(0))
-        control.close()
+        console = Console(state)
+        _add_keys(console)
+        store(file, state, add_certificate(console, 0))
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.bare_engine", str(port), str(file)]
         with running(command, "ready", state / "engine.log") as engine:

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.credentials import Control, device_key, device_name
+from benchmarks.credentials import add_psk, device_key, device_name
+from flownexus_appliance.cli.console import Console
 from flownexus_appliance.sim.credentials import PskPattern
 from flownexus_appliance.sim.fleet import Fleet
 from flownexus_appliance.sim.options import SimOptions
@@ -29,10 +30,9 @@ KEY: Final = bytes(range(16))
 
 def provide(daemon: Daemon, numbers: Iterable[int]) -> None:
     """Let devices in."""
-    control = Control(daemon.state)
+    console = Console(daemon.state)
     for number in numbers:
-        control.add_psk(number)
-    control.close()
+        add_psk(console, number)
 
 
 async def at_once(limit: int, work: Iterable[Awaitable[None]]) -> None:
