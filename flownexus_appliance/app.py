@@ -100,8 +100,8 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
 
 
 def _identity(shown: Shown) -> Identity:
-    chain = Chain(shown.chain, shown.key) if shown.chain else None
-    return Identity(chain, shown.roots, shown.check_dates)
+    own = shown.chain
+    return Identity(None if own is None else Chain(own.certificates, own.key), shown.roots, shown.check_dates)
 
 
 def _show(coap: CoapServer, http: HttpServer, shown: Shown) -> None:

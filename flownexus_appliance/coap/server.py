@@ -18,6 +18,7 @@ from aiocoap.error import UnparsableMessage
 from aiocoap.numbers.optionnumbers import OptionNumber
 
 from ..db.migrate import StoreError
+from ..db.sessions import SESSION_PREFIX
 from ..errors import PeerError
 from ..fleet.ports import (
     Action,
@@ -160,7 +161,7 @@ class CoapServer:
         return await self._requester.request(self._find(peer), downlink)
 
     def _find(self, name: str) -> Peer:
-        if self.dtls is not None and name.startswith("dtls-"):
+        if self.dtls is not None and name.startswith(SESSION_PREFIX):
             return self.dtls.peer(name)
         return self._transport.peer(name)
 

@@ -16,6 +16,7 @@ from typing import Final
 from .credentials import Proof, ProofKind
 from .writer import Batch
 
+SESSION_PREFIX: Final = "dtls-"
 MAX_ID_BYTES: Final = 32  # RFC 9146 allows 255; ours have 8
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,17 @@ class SavedSession:
 
 def session_name(session_id: bytes) -> str:
     """What everybody but the DTLS side calls a session."""
-    return f"dtls-{session_id.hex()}"
+    return f"{SESSION_PREFIX}{session_id.hex()}"
+
+
+def session_id_of(name: str) -> bytes | None:
+    """The inverse of `session_name`; None for what is none."""
+    if not name.startswith(SESSION_PREFIX):
+        return None
+    try:
+        return bytes.fromhex(name.removeprefix(SESSION_PREFIX))
+    except ValueError:
+        return None
 
 
 _PUT: Final = """

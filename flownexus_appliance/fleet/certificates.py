@@ -16,7 +16,7 @@ from typing import Final
 from ..errors import ApplianceError, UsageError
 from ..events import EventBus
 from ..pki import devices
-from ..pki.authority import Authority, PemFiles
+from ..pki.authority import Authority, Chain, PemFiles
 from ..pki.describe import CertificateStatus
 from ..pki.devices import DeviceCertificate
 from ..pki.errors import PkiError
@@ -35,18 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the servers are to show: a DTLS chain (DER, leaf first) and its key, both empty where there is
-    PSK only; the trusted roots; the files of HTTPS, None for the provisional certificate. `check_dates`
-    is off while the clock cannot be right."""
+    """What the servers are to show: a DTLS chain, None where there is PSK only; the trusted roots; the
+    files of HTTPS, None for the provisional certificate. `check_dates` is off while the clock cannot be
+    right."""
 
-    chain: tuple[bytes, ...]
-    key: bytes
+    chain: Chain | None
     roots: tuple[bytes, ...]
     check_dates: bool
     https: PemFiles | None
-
-    def __repr__(self) -> str:
-        return f"<Shown: {len(self.chain)} certificates, {len(self.roots)} roots>"
 
 
 class Certificates:
@@ -206,9 +202,9 @@ class Certificates:
     def _current(self) -> Shown:
         roots = self._authority.roots()
         if not self._authority.ready:
-            return Shown((), b"", roots, check_dates=True, https=None)
-        chain = self._authority.dtls_chain()
-        return Shown(chain.certificates, chain.key, roots, not self.doubt(), self._authority.https_files())
+            return Shown(None, roots, check_dates=True, https=None)
+        authority = self._authority
+        return Shown(authority.dtls_chain(), roots, not self.doubt(), authority.https_files())
 
 
 def _days(number: int, code: str) -> timedelta:

@@ -179,15 +179,14 @@ class Handshakes:
         self._drop(oldest)
         return True
 
-    def _drop(self, handshake: Handshake) -> bool:
-        """Forget a handshake; False where another one has its place already."""
+    def _drop(self, handshake: Handshake) -> None:
+        """Forget a handshake, if it is not forgotten already."""
         if self._by_cid.pop(handshake.cid, None) is None:
-            return False
+            return
         with self._work:
             self._jobs.pop(handshake, None)
         if self._by_address.get(handshake.way.sockaddr) is handshake:
             del self._by_address[handshake.way.sockaddr]
-        return True
 
     def _tick(self) -> None:
         """See to flights that must be sent again, and to peers that fell silent."""

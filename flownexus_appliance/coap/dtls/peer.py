@@ -6,10 +6,11 @@ so an idle one is parked as bytes; a parked peer is meant to cost less than 2 kB
 
 from typing import TYPE_CHECKING, Final
 
+from ...db.sessions import session_name
 from ...fleet.ports import Admission, Proof, SavedSession, Sender
 from ..peers import Peer, address_text
 from ..sockets import Way, local_host
-from .engine import COUNTER_BYTES, Session, frozen_id
+from .engine import COUNTER_BYTES, Session, frozen_has_cid, frozen_id
 
 if TYPE_CHECKING:
     from .transport import DtlsTransport
@@ -60,7 +61,7 @@ class DtlsPeer(Peer):
         self.address = ""  # while there is no way: where it was, as text
         self.live: Session | None = None
         self.counters = b""
-        self.has_cid = True
+        self.has_cid = frozen_has_cid(frozen)
         self.used_at = 0  # ms since 1970
         # How many records it has sent, and how many it may have before its counters are on disk anew.
         self.records_out = 0
@@ -101,7 +102,7 @@ class DtlsPeer(Peer):
         self.replies = self.replies[-1:]
         self._sender = None
 
-    def saved(self, counters: bytes, used_ms: int, live: bool = True) -> SavedSession:
+    def saved(self, counters: bytes, live: bool = True) -> SavedSession:
         """The session for the disk; `counters` are the engine's."""
         return SavedSession(
             id=self.id,
@@ -111,23 +112,8 @@ class DtlsPeer(Peer):
             counters=counters,
             resumption_id=frozen_id(self.frozen),
             live=live,
-            used_ms=used_ms,
+            used_ms=self.used_at,
         )
-
-
-def session_name(session_id: bytes) -> str:
-    """What the fleet calls a session (`Sender.peer`)."""
-    return f"dtls-{session_id.hex()}"
-
-
-def session_id_of(name: str) -> bytes | None:
-    """The inverse of `session_name`; None for what is none."""
-    if not name.startswith("dtls-"):
-        return None
-    try:
-        return bytes.fromhex(name[5:])
-    except ValueError:
-        return None
 
 
 def records_sent(counters: bytes) -> int:

@@ -62,7 +62,7 @@ class Saver:
     def closed(self, peer: DtlsPeer) -> None:
         """Keep a session that can only be resumed any more."""
         self._forget(peer.id)
-        saved = peer.saved(_counters(peer), peer.used_at, live=False)
+        saved = peer.saved(_counters(peer), live=False)
         self._put(lambda: self._keeper.put_session(saved))
 
     def ended(self, session_id: bytes) -> None:
@@ -92,7 +92,7 @@ class Saver:
             peer.record_limit = records_sent(rows[peer.id][0])
 
     def _keep_new(self, peer: DtlsPeer) -> None:
-        saved = peer.saved(ahead(_counters(peer)), peer.used_at)
+        saved = peer.saved(ahead(_counters(peer)))
         done = self._put(lambda: self._keeper.put_session(saved))
 
         def settled(future: asyncio.Future[None]) -> None:

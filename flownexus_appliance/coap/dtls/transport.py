@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...db.sessions import session_id_of
 from ...errors import PeerError, clean
 from ...fleet.ports import DeviceSilent, Keyring, Proof, ProofKind, SavedSession, SessionKeeper
 from ...system import clock
@@ -28,11 +29,10 @@ from .engine import (
     Kind,
     Ring,
     Session,
-    frozen_has_cid,
     hello_id,
 )
 from .handshakes import Handshake, Handshakes
-from .peer import DtlsPeer, are_counters, records_sent, session_id_of
+from .peer import DtlsPeer, are_counters, records_sent
 from .resumable import Resumable, Resumption
 from .saver import Saver
 from .sessions import Sessions
@@ -274,7 +274,6 @@ class DtlsTransport:
         peer = DtlsPeer(self, handshake.cid, session.freeze(), proof, admission)
         peer.live = session
         peer.way = way
-        peer.has_cid = session.has_cid
         peer.used_at = clock.wall_ms()
         self.counts.handshakes += 1
         self.counts.resumed += resumed is not None
@@ -387,7 +386,6 @@ class DtlsTransport:
         peer.address = saved.address
         peer.used_at = saved.used_ms
         peer.records_out = peer.record_limit = records_sent(saved.counters)
-        peer.has_cid = frozen_has_cid(saved.snapshot)
         if not saved.live:
             self._let_resume(peer)
             return
