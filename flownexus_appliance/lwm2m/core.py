@@ -7,6 +7,7 @@ driver commits what must persist before it replies, announces or sends. LwM2M Co
 import base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 from ..errors import PeerError, UsageError, clean
@@ -45,6 +46,9 @@ from .requests import RegisterRequest, UpdateRequest
 
 # Zephyr's option parser refuses options over 12 bytes: `rd` and an id of 10 characters.
 REGISTRATION_ID_BYTES: Final = 6
+# The end of an awake window in which nothing is begun.
+WINDOW_END_S: Final = 2.0
+WINDOW_END_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,14 @@ class LiveObservation:
 
 @dataclass(slots=True)
 class Device:
-    """All the core knows of one endpoint."""
+    """All the core knows of one endpoint. `awake_window_s` is its own, None: as configured."""
 
     endpoint: str
     registration: Registration | None = None
     presence: Presence = Presence.OFFLINE
     heard_at: float = 0.0
     heard_ms: int = 0
+    awake_window_s: float | None = None
     observations: dict[tuple[Path, ...], LiveObservation] = field(default_factory=dict)
 
 
@@ -170,7 +175,7 @@ class Core:
         self._adopt(device, registration)
         effects.append(PersistRegistration(registration))
         effects.append(Reply(Success.CREATED, ("rd", registration.id)))
-        effects.append(Announce(Change.REGISTERED, registration))
+        effects.append(Announce(Change.REGISTERED, registration, before))
         effects += self._heard(device, moment)
         effects.append(Onboard(device.endpoint))
         return tuple(effects)
@@ -206,7 +211,7 @@ class Core:
         effects: list[Effect] = [
             PersistRegistration(registration),
             Reply(Success.CHANGED),
-            Announce(Change.UPDATED, registration),
+            Announce(Change.UPDATED, registration, before),
             *self._heard(device, moment),
         ]
         if registration.objects != before.objects:
@@ -254,7 +259,7 @@ class Core:
             elif (
                 registration.queue_mode
                 and device.presence is Presence.ONLINE
-                and moment.now >= device.heard_at + self.awake_window_s
+                and moment.now >= device.heard_at + self.window(device)
             ):
                 effects += self._presence(device, PresenceEvent.WINDOW_OVER)
         return tuple(effects)
@@ -280,6 +285,25 @@ class Core:
             return ()
         queued = device.registration.queue_mode
         return self._presence(device, PresenceEvent.UNANSWERED_QUEUED if queued else PresenceEvent.UNANSWERED)
+
+    def window(self, device: Device) -> float:
+        """How long a Queue Mode client listens after it was heard, in seconds."""
+        return self.awake_window_s if device.awake_window_s is None else device.awake_window_s
+
+    def listens_for(self, endpoint: str, now: float) -> float:
+        """For how many seconds from now a request is worth sending: 0 where the device is not heard of,
+        infinity without Queue Mode.
+
+        The end of an awake window is left alone: what is sent then is answered to nobody.
+        """
+        device = self._devices.get(endpoint)
+        if device is None or device.registration is None or device.presence is not Presence.ONLINE:
+            return 0.0
+        if not device.registration.queue_mode:
+            return inf
+        window = self.window(device)
+        left_s = device.heard_at + window - now
+        return left_s if left_s > min(WINDOW_END_S, window * WINDOW_END_SHARE) else 0.0
 
     # Information reporting
 
@@ -342,10 +366,12 @@ class Core:
         registrations: Iterable[Registration],
         observations: Iterable[Observation],
         heard_ms: Mapping[str, int],
+        awake_windows_s: Mapping[str, float] | None = None,
     ) -> None:
         """Take up what an earlier run of the daemon kept."""
         for endpoint, heard in heard_ms.items():
-            self._devices[endpoint] = Device(endpoint, heard_ms=heard)
+            window_s = (awake_windows_s or {}).get(endpoint)
+            self._devices[endpoint] = Device(endpoint, heard_ms=heard, awake_window_s=window_s)
         for registration in registrations:
             device = self._devices.setdefault(
                 registration.endpoint, Device(registration.endpoint, heard_ms=registration.updated_ms)

@@ -8,7 +8,7 @@ are bounded, and a document type declaration, the only way to entities, is refus
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, TreeBuilder, tostring
 from xml.parsers import expat
 
 from ..errors import UsageError, clean
@@ -44,21 +44,46 @@ def parse_ddf(data: bytes) -> tuple[ObjectDefinition, ...]:
     Raises UsageError("ddf_invalid"), its message naming the element, or the line where it is not XML.
     A file made to be slow takes some 0.3 s: call it off the event loop.
     """
+    return tuple(definition for definition, _ in _objects(_root(data)))
+
+
+def split_ddf(data: bytes) -> tuple[tuple[ObjectDefinition, bytes], ...]:
+    """As `parse_ddf`, each definition beside a DDF file for it alone; the file of an only one is `data`."""
+    root = _root(data)
+    found = _objects(root)
+    if len(found) == 1:
+        return ((found[0][0], data),)
+    parts = []
+    for definition, element in found:
+        alone = Element(root.tag, root.attrib)
+        alone.append(element)
+        part: bytes = tostring(alone, "utf-8", xml_declaration=True)
+        if len(part) > MAX_SIZE_BYTES:
+            _fail(f"Object {definition.object_id}", f"larger than {MAX_SIZE_BYTES // 1024} KiB in UTF-8")
+        parts.append((definition, part))
+    return tuple(parts)
+
+
+def _root(data: bytes) -> Element:
     if len(data) > MAX_SIZE_BYTES:
         _fail("the file", f"larger than {MAX_SIZE_BYTES // 1024} KiB")
     root = _parse_xml(data)
     if root.tag != "LWM2M":
         _fail(clean(root.tag), "the outermost element is not LWM2M")
+    return root
+
+
+def _objects(root: Element) -> tuple[tuple[ObjectDefinition, Element], ...]:
     elements = root.findall("Object")
     if not elements:
         _fail("LWM2M/Object", "missing")
-    found: dict[tuple[int, tuple[int, int] | None], ObjectDefinition] = {}
+    found: dict[tuple[int, tuple[int, int] | None], tuple[ObjectDefinition, Element]] = {}
     for element in elements:
         definition = _object(element)
         key = definition.object_id, version_key(definition.version)
         if key in found:
             _fail(f"Object {key[0]}", f"version {definition.version} stands twice")
-        found[key] = definition
+        found[key] = definition, element
     return tuple(found.values())
 
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .observation import Observation
+from .paths import Path
 from .presence import Presence
 from .registration import Registration
+from .values import Record
 
 
 class Success(StrEnum):
@@ -62,10 +64,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the world of a registration's change."""
+    """Tell the world of a registration's change.
+
+    `before` is the registration that an Update or a Register changed or replaced; that of a Register which
+    was only repeated has the same id.
+    """
 
     change: Change
     registration: Registration
+    before: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +99,28 @@ Effect = (
     | Onboard
 )
 Effects = tuple[Effect, ...]
+
+
+class Source(StrEnum):
+    """By what way values came."""
+
+    READ = "read"  # the answer to a Read or an Observe
+    NOTIFY = "notify"
+    SEND = "send"
+    INGEST = "ingest"  # by HTTP, from another gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Values that a device told and that are on disk.
+
+    `paths` are those of the observation or the request, empty for a Send; `received_ms` stamps the
+    records that have no time of their own.
+    """
+
+    endpoint: str
+    source: Source
+    records: tuple[Record, ...]
+    received_ms: int
+    paths: tuple[Path, ...] = ()
+    composite: bool = False

@@ -2,13 +2,14 @@
 
 LwM2M Core 1.1.1 appendix D (object template) and 7.1 (object versions). A `ModelSet` holds many
 versions of many objects and parses each one when it is first asked for. It never reads a file:
-`registry/` and `ddf.py` fill it.
+`registry/` and `ddf.py` fill it. What is laid over it at run time, all its lookups follow.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
+from weakref import WeakValueDictionary
 
 from .paths import Path
 from .values import DataType, TypeLookup
@@ -111,16 +112,15 @@ class ModelSet:
     """Objects by id, each in one or more versions.
 
     The entries of one object are kept in the order of precedence, the last one first in rank:
-    by version, and what `with_objects` laid over after all of them.
+    by version, and what `overlay` laid over after all of them.
     """
 
-    __slots__ = ("_entries", "_types")
+    __slots__ = ("_below", "_entries", "_lookups", "_types")
 
     def __init__(self, entries: Iterable[ObjectEntry] = ()) -> None:
-        found: dict[int, list[ObjectEntry]] = {}
-        for entry in entries:
-            found.setdefault(entry.object_id, []).append(entry)
-        self._entries = {number: _by_version(found[number]) for number in sorted(found)}
+        self._below = self._entries = _by_object(entries)
+        # One for each set of versions that is in use: devices of one make share theirs.
+        self._lookups: WeakValueDictionary[frozenset[tuple[int, str]], _Types] = WeakValueDictionary()
         self._types = _Types(self, {})
 
     def object(self, object_id: int, version: str | None = None) -> ObjectDefinition | None:
@@ -150,29 +150,35 @@ class ModelSet:
 
         Versions resolve as in `object`; objects that are not listed count as the newest.
         """
-        picked: dict[int, Mapping[int, DataType]] = {}
-        for object_id, version in versions.items():
-            entry = self.entry(object_id, version)
-            if entry is not None and entry is not self.entry(object_id):
-                picked[object_id] = entry.types
-        return _Types(self, picked).type_of if picked else self.type_of
+        if not versions:
+            return self.type_of
+        key = frozenset(versions.items())
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = _Types(self, dict(versions))
+        return lookup.type_of
 
-    def with_objects(self, definitions: Iterable[ObjectDefinition]) -> "ModelSet":
-        """A set in which these definitions win; this one stays as it is.
+    def overlay(self, definitions: Iterable[ObjectDefinition]) -> None:
+        """Have these definitions win from now on, in place of what was laid over before.
 
         A definition replaces the same version of its object. The other versions stay and are
         found by their number, but the newest of `definitions` is what counts as the newest.
         """
-        added = ModelSet(ObjectEntry.of(definition) for definition in definitions)
-        merged = ModelSet()
-        merged._entries = dict(self._entries)
-        for object_id, entries in added._entries.items():
+        merged = dict(self._below)
+        for object_id, entries in _by_object(map(ObjectEntry.of, definitions)).items():
             known = {version_key(entry.version) for entry in entries}
-            below = self._entries.get(object_id, ())
-            kept = tuple(entry for entry in below if version_key(entry.version) not in known)
-            merged._entries[object_id] = kept + entries
-        merged._entries = dict(sorted(merged._entries.items()))
-        return merged
+            below = self._below.get(object_id, ())
+            merged[object_id] = (*(e for e in below if version_key(e.version) not in known), *entries)
+        self._entries = dict(sorted(merged.items()))
+        for lookup in (self._types, *self._lookups.values()):
+            lookup.clear()
+
+    def with_objects(self, definitions: Iterable[ObjectDefinition]) -> "ModelSet":
+        """A set over this one in which these definitions win, as by `overlay`; this one stays as it is."""
+        above = ModelSet()
+        above._below = self._entries
+        above.overlay(definitions)
+        return above
 
     def versions(self, object_id: int) -> tuple[str, ...]:
         """The known versions of an object, the one that counts as the newest last."""
@@ -203,17 +209,18 @@ class ModelSet:
 class _Types(dict[int, Mapping[int, DataType]]):
     """Data types by object id and resource id, one object filled in at its first lookup.
 
-    Only known objects are kept, so what peers ask for cannot make it grow.
+    Only known objects are kept, so what peers ask for cannot make it grow; cleared, it fills in anew.
     """
 
-    __slots__ = ("_models",)
+    __slots__ = ("__weakref__", "_models", "_versions")
 
-    def __init__(self, models: ModelSet, picked: Mapping[int, Mapping[int, DataType]]) -> None:
-        super().__init__(picked)
+    def __init__(self, models: ModelSet, versions: Mapping[int, str]) -> None:
+        super().__init__()
         self._models = models
+        self._versions = versions
 
     def __missing__(self, object_id: int) -> Mapping[int, DataType]:
-        entry = self._models.entry(object_id)
+        entry = self._models.entry(object_id, self._versions.get(object_id))
         if entry is None:
             return _NO_TYPES
         self[object_id] = entry.types
@@ -234,6 +241,13 @@ def tidy_range(text: str) -> str:
     """As `tidy`; the lines of an enumeration are joined with "; "."""
     lines = (tidy(line) for line in text.splitlines())
     return "; ".join(line for line in lines if line)
+
+
+def _by_object(entries: Iterable[ObjectEntry]) -> dict[int, tuple[ObjectEntry, ...]]:
+    found: dict[int, list[ObjectEntry]] = {}
+    for entry in entries:
+        found.setdefault(entry.object_id, []).append(entry)
+    return {number: _by_version(found[number]) for number in sorted(found)}
 
 
 def _by_version(entries: Iterable[ObjectEntry]) -> tuple[ObjectEntry, ...]:

@@ -50,17 +50,22 @@ OBSERVATION_TRANSITIONS: Final[Mapping[tuple[ObservationState, ObservationEvent]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An observation as it is kept: token, endpoint, paths, the Content-Format asked for."""
+    """An observation as it is kept: token, endpoint, paths, the Content-Format asked for.
+
+    `composite`: by Observe-Composite, which may be of a single path too.
+    """
 
     token: bytes
     endpoint: str
     paths: tuple[Path, ...]
     content_format: int
     created_ms: int
+    composite: bool = False
 
     @property
-    def composite(self) -> bool:
-        return len(self.paths) > 1
+    def base(self) -> Path:
+        """What its notifications answer for: the path, the root for a composite one."""
+        return Path.ROOT if self.composite else self.paths[0]
 
 
 class Freshness(StrEnum):

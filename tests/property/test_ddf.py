@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flownexus_appliance.errors import UsageError
-from flownexus_appliance.lwm2m.ddf import parse_ddf
+from flownexus_appliance.lwm2m.ddf import parse_ddf, split_ddf
 from flownexus_appliance.lwm2m.model import OPERATIONS, ModelSet, ObjectDefinition, version_key
 from flownexus_appliance.lwm2m.paths import MAX_ID, Path
 
@@ -46,7 +46,7 @@ def ddf(object_id: str, version: str, name: str, items: list[str]) -> str:
 
 
 ids = st.sampled_from(["0", "7", "65534"]) | st.integers(0, 66000).map(str)
-plausible = st.builds(
+plausible_object = st.builds(
     ddf,
     ids,
     st.sampled_from(["1.0", "2.11", "", "x"]),
@@ -55,6 +55,9 @@ plausible = st.builds(
         st.builds(item, words, st.sampled_from(["R", "RW", "W", "E", "", "X"]), st.sampled_from(WORDS), ids),
         max_size=4,
     ),
+)
+plausible = st.lists(plausible_object, min_size=1, max_size=3).map(
+    lambda texts: "".join(texts).replace("</LWM2M><LWM2M>", "\r\n")
 )
 
 
@@ -72,6 +75,9 @@ def holds(data: bytes) -> None:
         assert definitions.message.isprintable()
         return
     assert definitions
+    parts = split_ddf(data)
+    assert tuple(definition for definition, _ in parts) == definitions
+    assert all(parse_ddf(alone) == (definition,) for definition, alone in parts)
     models = ModelSet().with_objects(definitions)
     for definition in definitions:
         assert 0 <= definition.object_id <= MAX_ID

@@ -27,9 +27,17 @@ from .senml_json import (
     encode_paths_senml_json,
     encode_senml_json,
 )
-from .tlv import decode_tlv, encode_tlv
+from .tlv import decode_tlv, encode_bare_instance, encode_tlv
 
-__all__ = ["MAX_PAYLOAD_BYTES", "MAX_RECORDS", "decode", "decode_paths", "encode", "encode_paths"]
+__all__ = [
+    "MAX_PAYLOAD_BYTES",
+    "MAX_RECORDS",
+    "decode",
+    "decode_paths",
+    "encode",
+    "encode_bare_instance",
+    "encode_paths",
+]
 
 MAX_PAYLOAD_BYTES: Final = 2**17  # of a payload that is parsed; the transport bounds an opaque one
 

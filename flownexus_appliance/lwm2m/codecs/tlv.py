@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from ...errors import PeerError, UsageError
 from ..paths import MAX_ID, Path
-from ..values import DataType, ObjectLink, Record, TypeLookup, Value
+from ..values import INT64_MAX, DataType, ObjectLink, Record, TypeLookup, Value
 from .cbor import shortest_float
 from .records import MAX_RECORDS, check_path, checked, distinct, too_many, untimed
 
@@ -172,6 +172,11 @@ def encode_tlv(records: Sequence[Record], base: Path) -> bytes:
     return _assembled(tree, base)
 
 
+def encode_bare_instance(number: int) -> bytes:
+    """An object instance without resources, as a Create of an object carries it."""
+    return _tlv(Kind.OBJECT_INSTANCE, number, b"")
+
+
 def _assembled(tree: dict[int, dict[int, bytes | dict[int, bytes]]], base: Path) -> bytes:
     if len(base) == 1:
         return b"".join(_tlv(Kind.OBJECT_INSTANCE, number, _resources(node)) for number, node in tree.items())
@@ -216,7 +221,8 @@ def _written(value: Value, data_type: DataType) -> bytes:
         case bool():
             return b"\1" if value else b"\0"
         case int():
-            signed = data_type is not DataType.UNSIGNED
+            # Leshan reads unsigned numbers as signed ones: where the first bit is clear, both readings agree.
+            signed = data_type is not DataType.UNSIGNED or value <= INT64_MAX
             return value.to_bytes(_width(value, signed), signed=signed)
         case float():
             return shortest_float(value)

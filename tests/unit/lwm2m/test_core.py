@@ -141,6 +141,7 @@ def test_a_new_register_replaces_the_old_registration_and_its_observations() -> 
     second = registration(effects)
     assert second.id != first.id
     assert effects[0] == RemoveObservation(b"T")
+    assert Announce(Change.REGISTERED, second, first) in effects
     assert PresenceChanged("a", Presence.ONLINE) not in effects  # it was online all the time
     assert core.observed_by(b"T") is None
     assert core.device_at(HOME) is None
@@ -188,7 +189,11 @@ def test_an_update_prolongs_and_changes_nothing_it_does_not_say() -> None:
     effects = core.update(before.id, UNCHANGED, HOME, at(30))
     after = registration(effects)
     assert after == replace(before, updated_ms=at(30).wall_ms, expires_at=30 + 60 + GRACE_S)
-    assert effects == (PersistRegistration(after), Reply(Success.CHANGED), Announce(Change.UPDATED, after))
+    assert effects == (
+        PersistRegistration(after),
+        Reply(Success.CHANGED),
+        Announce(Change.UPDATED, after, before),
+    )
 
 
 def test_an_update_may_change_lifetime_binding_objects_and_address() -> None:

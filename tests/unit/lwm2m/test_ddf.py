@@ -3,7 +3,7 @@
 import pytest
 
 from flownexus_appliance.errors import UsageError
-from flownexus_appliance.lwm2m.ddf import MAX_SIZE_BYTES, parse_ddf
+from flownexus_appliance.lwm2m.ddf import MAX_SIZE_BYTES, parse_ddf, split_ddf
 from flownexus_appliance.lwm2m.model import ResourceDefinition
 from flownexus_appliance.lwm2m.values import DataType
 
@@ -141,6 +141,30 @@ def test_several_objects_in_one_file() -> None:
     assert [(o.object_id, o.version) for o in found] == [(33010, "1.1"), (33010, "2.0")]
     twice = refusal(SOIL.replace("</LWM2M>", second + "</LWM2M>"))
     assert "Object 33010: version 1.1 stands twice" in twice
+
+
+def test_each_object_of_a_file_has_a_file_of_its_own() -> None:
+    assert split_ddf(SOIL.encode()) == ((parse_ddf(SOIL.encode())[0], SOIL.encode()),)
+    second = SOIL[SOIL.index("  <Object ") : SOIL.index("</LWM2M>")].replace(">33010<", ">33011<")
+    both = SOIL.replace("</LWM2M>", second + "</LWM2M>").encode()
+    (one, its_file), (other, other_file) = split_ddf(both)
+    assert (one, other) == parse_ddf(both)
+    assert parse_ddf(its_file) == (one,)
+    assert parse_ddf(other_file) == (other,)
+    for kept in (
+        b'xsi:noNamespaceSchemaLocation="LWM2M.xsd"',
+        b"What it measures &amp; where.",
+        b"How it runs.",
+    ):
+        assert kept in its_file
+
+
+def test_an_object_that_grows_too_large_in_a_file_of_its_own_is_refused() -> None:
+    text = SOIL.replace('encoding="UTF-8"', 'encoding="iso-8859-1"').replace("How it runs.", "ß" * 600_000)
+    second = SOIL[SOIL.index("  <Object ") : SOIL.index("</LWM2M>")].replace(">33010<", ">33011<")
+    with pytest.raises(UsageError, match="Object 33010: larger than 1024 KiB in UTF-8") as caught:
+        split_ddf(text.replace("</LWM2M>", second + "</LWM2M>").encode("iso-8859-1"))
+    assert caught.value.code == "ddf_invalid"
 
 
 @pytest.mark.parametrize(

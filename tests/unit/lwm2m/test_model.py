@@ -102,9 +102,11 @@ def test_with_versions_follows_what_the_client_registered() -> None:
     assert types(Path.parse("/9/0/5")) is None
 
 
-def test_with_versions_of_newest_versions_is_the_plain_lookup() -> None:
+def test_devices_of_one_make_share_a_lookup() -> None:
     assert FAMILY.with_versions({}) == FAMILY.type_of
-    assert FAMILY.with_versions({7000: "2.0", 7001: "4.4", 9: "1.0"}) == FAMILY.type_of
+    one = FAMILY.with_versions({7000: "1.2", 7001: "1.0"})
+    assert FAMILY.with_versions({7001: "1.0", 7000: "1.2"}) == one
+    assert FAMILY.with_versions({7000: "1.0", 7001: "1.0"}) != one
 
 
 def test_names_are_of_the_newest_version_in_order() -> None:
@@ -136,6 +138,31 @@ def test_the_later_overlay_wins() -> None:
     twice = FAMILY.with_objects([define(7000, "3.0", "First")]).with_objects([define(7000, "1.0", "Second")])
     assert twice.names()[0] == (7000, "Second")
     assert twice.versions(7000) == ("1.2", "1.10", "2.0", "3.0", "1.0")
+
+
+def test_what_is_laid_over_is_followed_by_all_who_hold_the_set() -> None:
+    live = models(define(7000, "1.0", r1=DataType.STRING), define(7001, "1.0", r5=DataType.INTEGER))
+    old, other = live.with_versions({7000: "1.0"}), live.with_versions({7001: "1.0"})
+    path, unknown = Path.parse("/7000/0/1"), Path.parse("/8000/0/1")
+    # Everything is asked before, so that nothing is looked up for the first time afterwards.
+    assert [types(path) for types in (live.type_of, old, other)] == [DataType.STRING] * 3
+    assert old(unknown) is None
+    live.overlay(
+        [define(7000, "2.0", "New", r1=DataType.TIME), define(8000, "1.0", "Ours", r1=DataType.FLOAT)]
+    )
+    assert [types(path) for types in (live.type_of, old, other)] == [
+        DataType.TIME,
+        DataType.STRING,
+        DataType.TIME,
+    ]
+    assert old(unknown) is DataType.FLOAT
+    assert live.names() == ((7000, "New"), (7001, "Probe"), (8000, "Ours"))
+    live.overlay([define(7000, "1.0", "Mended", r1=DataType.OPAQUE)])
+    assert [types(path) for types in (live.type_of, old, other)] == [DataType.OPAQUE] * 3
+    assert live.object(8000) is None
+    live.overlay(())
+    assert live.names() == ((7000, "Probe"), (7001, "Probe"))
+    assert old(path) is DataType.STRING
 
 
 class Loads:

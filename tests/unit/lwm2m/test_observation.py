@@ -34,10 +34,11 @@ def test_an_observation_lives_by_answers_and_notifications_only(before: Observat
     assert going_on == {ObservationEvent.ACCEPTED, ObservationEvent.NOTIFIED}
 
 
-def test_several_paths_make_a_composite() -> None:
-    one, two = Path.of(3, 0, 9), Path.of(3, 0, 7)
-    assert not Observation(b"t", "a", (one,), 112, 0).composite
-    assert Observation(b"t", "a", (one, two), 112, 0).composite
+@pytest.mark.parametrize("paths", [(Path.of(3, 0, 9),), (Path.of(3, 0, 9), Path.of(3, 0, 7))])
+def test_a_composite_one_answers_for_the_root(paths: tuple[Path, ...]) -> None:
+    """Even of a single path: it was made by Observe-Composite, so its records have whole paths."""
+    assert Observation(b"t", "a", paths, 112, 0).base == paths[0]
+    assert Observation(b"t", "a", paths, 112, 0, composite=True).base == Path.ROOT
 
 
 def order(number: int, now: float = 0.0) -> NotificationOrder:

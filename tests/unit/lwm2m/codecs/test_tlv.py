@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from flownexus_appliance.errors import PeerError, UsageError
-from flownexus_appliance.lwm2m.codecs.tlv import decode_tlv, encode_tlv
+from flownexus_appliance.lwm2m.codecs.tlv import decode_tlv, encode_bare_instance, encode_tlv
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import DataType, ObjectLink, Record, Value
 
@@ -41,6 +41,12 @@ def test_lengths(size: int, head: str) -> None:
     assert decode_tlv(payload, base, lambda path: None) == records
 
 
+@pytest.mark.parametrize(("number", "raw"), [(0, "0000"), (7, "0007"), (300, "20012c")])
+def test_an_instance_without_resources(number: int, raw: str) -> None:
+    assert encode_bare_instance(number) == bytes.fromhex(raw)
+    assert decode_tlv(bytes.fromhex(raw), Path.of(3303), lambda path: None) == ()
+
+
 def test_a_value_too_long_for_a_tlv() -> None:
     with pytest.raises(UsageError) as caught:
         encode_tlv([record("/3/0/1", bytes(2**24), DataType.OPAQUE)], Path.parse("/3/0"))
@@ -57,8 +63,10 @@ def test_a_value_too_long_for_a_tlv() -> None:
         (32768, DataType.INTEGER, "00008000"),
         (2**31, DataType.TIME, "0000000080000000"),
         (-(2**31), DataType.INTEGER, "80000000"),
-        (255, DataType.UNSIGNED, "ff"),
+        (127, DataType.UNSIGNED, "7f"),
+        (255, DataType.UNSIGNED, "00ff"),  # right for those too who take it for a signed one
         (256, DataType.UNSIGNED, "0100"),
+        (2**64 - 1, DataType.UNSIGNED, "ffffffffffffffff"),
         (2**32, DataType.UNSIGNED, "0000000100000000"),
         (0.5, DataType.FLOAT, "3f000000"),
         (0.1, DataType.FLOAT, "3fb999999999999a"),
