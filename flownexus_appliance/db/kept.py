@@ -15,6 +15,14 @@ from ..lwm2m.paths import Path
 from ..lwm2m.registration import RegisteredObject, Registration
 from ..lwm2m.values import DataType
 from .credentials import Credential, load_credentials
+from .operations import (
+    EndpointOperation,
+    WantedAttributes,
+    WantedObservation,
+    load_unfinished,
+    load_wanted,
+    paths_from_json,
+)
 from .sessions import SavedSession, load_sessions
 
 
@@ -42,6 +50,7 @@ class Catalog:
     next_type: int = 1
     next_series: int = 1
     next_credential: int = 1
+    next_operation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,8 @@ class Kept:
     A registration's `expires_at` holds its expiry in ms since 1970 here, for the caller to
     translate into its own monotonic time. `heard_ms` has every endpoint, 0 for those never seen.
     `credentials` are the good ones, oldest first; `sessions` those of DTLS, the one used last at the
-    end; `bootstrap_configs` JSON by endpoint, "" for the default.
+    end; `bootstrap_configs` JSON by endpoint, "" for the default. `operations` are those that are not done,
+    in the order of their asking; `awake_windows_s` those set for an endpoint of its own.
     """
 
     registrations: tuple[Registration, ...]
@@ -60,6 +70,10 @@ class Kept:
     credentials: tuple[Credential, ...] = ()
     sessions: tuple[SavedSession, ...] = ()
     bootstrap_configs: Mapping[str, str] = field(default_factory=dict)
+    operations: tuple[EndpointOperation, ...] = ()
+    wanted_observations: tuple[WantedObservation, ...] = ()
+    wanted_attributes: tuple[WantedAttributes, ...] = ()
+    awake_windows_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_catalog(connection: sqlite3.Connection) -> Catalog:
@@ -81,6 +95,8 @@ def load_catalog(connection: sqlite3.Connection) -> Catalog:
         catalog.next_series = max(catalog.next_series, number + 1)
     (last,) = connection.execute("SELECT max(id) FROM credential").fetchone()
     catalog.next_credential = (last or 0) + 1
+    (last,) = connection.execute("SELECT max(id) FROM endpoint_operation").fetchone()
+    catalog.next_operation = (last or 0) + 1
     return catalog
 
 
@@ -105,6 +121,13 @@ def load_kept(connection: sqlite3.Connection) -> Kept:
             )
         )
         heard = dict(connection.execute("SELECT name, last_seen_ms FROM endpoint").fetchall())
+        windows = dict(
+            connection.execute(
+                "SELECT name, awake_window_s FROM endpoint WHERE awake_window_s IS NOT NULL"
+            ).fetchall()
+        )
+        operations = load_unfinished(cursor)
+        wanted_observations, wanted_attributes = load_wanted(cursor)
     return Kept(
         registrations,
         observations,
@@ -112,6 +135,10 @@ def load_kept(connection: sqlite3.Connection) -> Kept:
         load_credentials(connection),
         load_sessions(connection),
         dict(connection.execute("SELECT endpoint, config FROM bootstrap_config").fetchall()),
+        operations,
+        wanted_observations,
+        wanted_attributes,
+        windows,
     )
 
 
@@ -141,9 +168,10 @@ def _observation(row: sqlite3.Row) -> Observation:
     return Observation(
         token=row["token"],
         endpoint=row["name"],
-        paths=tuple(Path.parse(p) for p in json.loads(row["paths"])),
+        paths=paths_from_json(row["paths"]),
         content_format=row["content_format"],
         created_ms=row["created_ms"],
+        composite=bool(row["composite"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What pages and the API read: endpoints, credentials, newest values, charts. Never writes.
+"""What pages and the API read: endpoints, credentials, operations, values, charts. Never writes.
 
 A few read-only connections, so that a long query does not hold up a page. Everything returned is a
 frozen dataclass of plain values, ready to be shown or encoded.
@@ -7,7 +7,7 @@ frozen dataclass of plain values, ready to be shown or encoded.
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
@@ -19,10 +19,17 @@ from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue, to_plain
 from ..lwm2m.values import DataType
 from .credentials import SHOWN, CredentialRow, credential_row
+from .history import Sample, Span, export_pieces, samples_page
+from .operation_reads import ATTEMPTS, ONE, OperationQuestion, attempt_of, select
+from .operations import Attempt, EndpointOperation, operation_of
 from .store import from_sql
 
 CONNECTIONS: Final = 3
 MAX_POINTS: Final = 10_000
+# What one page takes from the file at a time, and in all: values may be large, and a page is made of them in
+# the event loop. A page that is full before its limit ends early.
+FETCH_ROWS: Final = 50
+MAX_PAGE_BYTES: Final = 1024 * 1024
 SENSOR_UNITS: Final = 5701
 # What resource 5701 gives the units of (OMA reusable resources): the value, its extremes and range.
 _MEASURED: Final = frozenset((5601, 5602, 5603, 5604, 5700, 5702, 5703, 5704))
@@ -50,7 +57,10 @@ class RegistrationRow:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """An endpoint as it is shown. One that has a credential and was never seen has the times 0."""
+    """An endpoint as it is shown. One that has a credential and was never seen has the times 0.
+
+    `awake_window_s` is how long it listens in Queue Mode after it was heard; None: as configured.
+    """
 
     id: int
     endpoint: str
@@ -58,6 +68,7 @@ class EndpointRow:
     first_seen_ms: int
     last_seen_ms: int
     registration: RegistrationRow | None
+    awake_window_s: float | None = None
 
     @property
     def seen(self) -> bool:
@@ -100,7 +111,7 @@ class Chart:
 
 
 _ENDPOINTS: Final = """
-    SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, r.id AS registration_id,
+    SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, e.awake_window_s, r.id AS registration_id,
            r.address, r.lwm2m_version, r.lifetime_s, r.binding, r.queue_mode, r.root_path,
            r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms, r.expires_ms,
            r.session
@@ -186,6 +197,34 @@ class Reader:
         )
         return [credential_row(row) for row in rows]
 
+    async def operation(self, operation_id: int) -> EndpointOperation | None:
+        rows = await self._rows(ONE, {"id": operation_id})
+        return operation_of(rows[0]) if rows else None
+
+    async def operations(
+        self, question: OperationQuestion, limit: int
+    ) -> tuple[list[EndpointOperation], int | None]:
+        """A page of operations, newest first, and the id to go on behind; None at the end."""
+        rows, more = await self.take(*select(question), limit)
+        found = [operation_of(row) for row in rows]
+        return found, found[-1].id if found and more else None
+
+    async def attempts(self, operation_id: int) -> list[Attempt]:
+        """Each sending of an operation, in order."""
+        return [attempt_of(row) for row in await self._rows(ATTEMPTS, {"id": operation_id})]
+
+    async def history(
+        self, endpoint: str, path: Path, span: Span, limit: int
+    ) -> tuple[list[Sample], int | None] | None:
+        """A page of samples, and the time to go on after (None at the end); None: no such series."""
+        return await samples_page(self.take, endpoint, path, span, limit)
+
+    def export(
+        self, endpoint: str, paths: Sequence[str], span: Span
+    ) -> AsyncGenerator[tuple[str, list[Sample]], None]:
+        """All samples of these series in pieces, see `export_pieces`; between two no connection is held."""
+        return export_pieces(self.take, endpoint, paths, span)
+
     async def latest(self, endpoint: str) -> list[LatestValue]:
         """The newest value of every series of an endpoint, by path as numbers."""
         rows = await self._rows(f"{_LATEST} WHERE e.name = :name", {"name": endpoint})
@@ -242,6 +281,24 @@ class Reader:
         )
         return str(rows[0]["value"]) if rows else ""
 
+    async def take(
+        self, sql: str, parameters: Mapping[str, object], limit: int
+    ) -> tuple[list[sqlite3.Row], bool]:
+        """At most `limit` rows of a query, and whether there may be more.
+
+        Fewer where they are large: reading ends with the piece by which they weigh `MAX_PAGE_BYTES`.
+        """
+        rows: list[sqlite3.Row] = []
+        weight = 0
+        async with self._connection() as connection, connection.execute(sql, parameters) as cursor:
+            while len(rows) <= limit and weight < MAX_PAGE_BYTES:
+                piece = list(await cursor.fetchmany(min(FETCH_ROWS, limit + 1 - len(rows))))
+                if not piece:
+                    return rows, False
+                rows += piece
+                weight += sum(len(cell) for row in piece for cell in row if isinstance(cell, (str, bytes)))
+        return rows[:limit], True
+
     async def _rows(self, sql: str, parameters: dict[str, object]) -> list[sqlite3.Row]:
         async with self._connection() as connection, connection.execute(sql, parameters) as cursor:
             return list(await cursor.fetchall())
@@ -281,6 +338,7 @@ def _endpoint(row: sqlite3.Row) -> EndpointRow:
         first_seen_ms=row["first_seen_ms"],
         last_seen_ms=row["last_seen_ms"],
         registration=registration,
+        awake_window_s=row["awake_window_s"],
     )
 
 

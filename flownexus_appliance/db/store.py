@@ -16,7 +16,7 @@ from math import isfinite
 from pathlib import Path as FilePath
 from typing import Final
 
-from ..errors import PeerError
+from ..errors import ApplianceError, PeerError
 from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.registration import Registration
@@ -24,12 +24,32 @@ from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, V
 from .credentials import Credential, Proof, put_credential, put_credential_uses
 from .kept import Catalog, Kept, Series, load_catalog, load_kept, objects_to_json
 from .migrate import open_database, unreadable
+from .operations import (
+    Attempt,
+    EndpointOperation,
+    WantedAttributes,
+    WantedObservation,
+    change_operation,
+    paths_to_json,
+    put_attempt,
+    put_operation,
+    put_wanted_attributes,
+    put_wanted_observation,
+    remove_wanted_observation,
+)
 from .sessions import SavedSession, put_session, put_session_counters, remove_session, session_name
 from .writer import Batch, SqlValue, Writer
 
 # A series that is further ahead of the clock did not get there value by value: the clock was put
 # back, and new values belong where it stands now.
 CLOCK_STEP_MS: Final = 60_000
+
+
+# `none` is a type that no model and no value told yet: what stood there before is better.
+_DESCRIBE: Final = """
+    UPDATE resource_type SET name = ?2, data_type = iif(?3 = 'none', data_type, ?3), units = ?4
+    WHERE id = ?1 AND (name <> ?2 OR units <> ?4 OR (?3 <> 'none' AND data_type <> ?3))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,7 @@ class Store:
         self._proofs = {saved.name: saved.proof for saved in kept.sessions}
         self._writer = Writer(connection, load_catalog, self._learn)
         self._writer.start()
+        self.describe_again()  # models may have come, changed or gone since the last run
         return kept
 
     async def stop(self) -> None:
@@ -124,13 +145,15 @@ class Store:
         batch.statements.append(
             (
                 "INSERT OR REPLACE INTO observation"
-                " (token, endpoint_id, paths, content_format, created_ms) VALUES (?, ?, ?, ?, ?)",
+                " (token, endpoint_id, paths, content_format, created_ms, composite)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     observation.token,
                     endpoint_id,
-                    json.dumps([str(p) for p in observation.paths]),
+                    paths_to_json(observation.paths),
                     observation.content_format,
                     observation.created_ms,
+                    int(observation.composite),
                 ),
             )
         )
@@ -161,6 +184,68 @@ class Store:
             else:
                 time_ms = _take_moment(taken, series.id, record.time_ms)
             batch.samples.append((series.id, time_ms, to_sql(record.value)))
+
+    def describe_again(self) -> asyncio.Future[None]:
+        """Have what the resources in the file are called follow the models; done when it is on disk."""
+        batch = self.writer.gather()
+        for (object_id, resource_id), number in self._catalog.types.items():
+            known = self._describe(Path.of(object_id, 0, resource_id), DataType.NONE)
+            parameters = (number, known.name, known.data_type.value, known.units)
+            batch.statements.append((_DESCRIBE, parameters))
+        return self.commit()
+
+    def put_endpoint(self, endpoint: str, seen_ms: int) -> None:
+        """List an endpoint that was heard of by another way than a registration."""
+        self._endpoint(self.writer.gather(), endpoint, seen_ms)
+
+    def put_label(self, endpoint: str, label: str) -> None:
+        """What the owner calls an endpoint."""
+        self.writer.gather().statements.append(
+            ("UPDATE endpoint SET label = ? WHERE name = ?", (label, endpoint))
+        )
+
+    def put_awake_window(self, endpoint: str, window_s: float | None) -> None:
+        """How long an endpoint listens after it was heard; None: as configured."""
+        self.writer.gather().statements.append(
+            ("UPDATE endpoint SET awake_window_s = ? WHERE name = ?", (window_s, endpoint))
+        )
+
+    # What is asked of devices, and wanted of them
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether an endpoint is listed, seen or not."""
+        return endpoint in self._catalog.endpoints
+
+    def new_operation_id(self) -> int:
+        """An id that no operation has; ids rise with the time of the asking."""
+        number = self._catalog.next_operation
+        self._catalog.next_operation += 1
+        return number
+
+    def put_operation(self, kept: EndpointOperation) -> None:
+        """Keep a new operation of an endpoint that is listed."""
+        batch = self.writer.gather()
+        put_operation(batch, self._endpoint(batch, kept.endpoint, 0), kept)
+
+    def change_operation(self, kept: EndpointOperation, attempt: Attempt | None = None) -> None:
+        """Keep what became of an operation, and of its attempt."""
+        batch = self.writer.gather()
+        change_operation(batch, kept)
+        if attempt is not None:
+            put_attempt(batch, attempt)
+
+    def put_wanted_observation(self, wanted: WantedObservation) -> None:
+        batch = self.writer.gather()
+        put_wanted_observation(batch, self._endpoint(batch, wanted.endpoint, 0), wanted)
+
+    def remove_wanted_observation(self, endpoint: str, paths: Sequence[Path]) -> None:
+        batch = self.writer.gather()
+        remove_wanted_observation(batch, self._endpoint(batch, endpoint, 0), paths)
+
+    def put_wanted_attributes(self, wanted: WantedAttributes) -> None:
+        """Keep what is set at a path; nothing set, nothing kept."""
+        batch = self.writer.gather()
+        put_wanted_attributes(batch, self._endpoint(batch, wanted.endpoint, 0), wanted)
 
     # Who devices are
 
@@ -333,7 +418,7 @@ def _open(path: FilePath) -> tuple[sqlite3.Connection, Catalog, Kept]:
     connection = open_database(path)
     try:
         return connection, load_catalog(connection), load_kept(connection)
-    except (sqlite3.Error, ValueError, TypeError, LookupError, PeerError) as error:
+    except (sqlite3.Error, ValueError, TypeError, LookupError, ApplianceError) as error:
         connection.close()
         raise unreadable(path, error) from error
     except BaseException:

@@ -70,6 +70,23 @@ ROWS_1 = """
     INSERT INTO observation VALUES (x'746f6b656e', 1, '["/3303/0/5700"]', 112, 5);
     INSERT INTO setting VALUES ('x', 'y');
 """
+# And in each of schema 2: observations of one path and of several.
+ROWS_2 = """
+    INSERT INTO endpoint VALUES (1, 'a', 'roof', 1, 2), (2, 'b', '', 0, 0);
+    INSERT INTO registration VALUES ('id', 1, '192.0.2.1:5683', '1.1', 60, 'U', 1, '/',
+        '{"3": {"version": "1.1", "instances": [0]}}', '[112]', '{}', 7, x'0102', 1, 2, 60002, 'dtls-73');
+    INSERT INTO resource_type VALUES (1, 3303, 5700, 'Sensor Value', 'float', 'Cel');
+    INSERT INTO series VALUES (1, 1, 1, '/3303/0/5700', 'float');
+    INSERT INTO resource VALUES (1, 1000, 21.5);
+    INSERT INTO observation VALUES
+        (x'6f6e65', 1, '["/3303/0/5700"]', 112, 5), (x'74776f', 1, '["/3303/0", "/3/0/9"]', 110, 6);
+    INSERT INTO bootstrap_config VALUES ('b', '{}');
+    INSERT INTO credential VALUES
+        (4, 'b', 'psk', x'62', x'0102', x'', '1f', 0, 'active', 'operator', '', 1, 0, 0, 0);
+    INSERT INTO dtls_session VALUES (x'73', 'psk', x'62', x'00', x'', 1);
+    INSERT INTO dtls_counter VALUES (x'73', x'00', '192.0.2.1:5683', 9);
+    INSERT INTO setting VALUES ('x', 'y');
+"""
 
 # From nothing
 
@@ -143,7 +160,8 @@ def test_a_copy_is_made_before_anything_is_changed(ours: Path, monkeypatch: pyte
         assert pragma(copy, "user_version") == NEWEST
         assert pragma(copy, "application_id") == APPLICATION_ID
         assert pragma(copy, "integrity_check") == "ok"
-        assert copy.execute("SELECT * FROM endpoint").fetchall() == [(1, "a", "", 1, 2)]
+        rows = copy.execute("SELECT id, name, label, first_seen_ms, last_seen_ms FROM endpoint").fetchall()
+        assert rows == [(1, "a", "", 1, 2)]
         assert schema(copy) == (RELEASED / f"{NEWEST:04}.sql").read_text(encoding="utf-8")
 
 
@@ -191,6 +209,35 @@ async def test_what_schema_1_held_is_there_in_the_newest(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM resource").fetchall() == [(1, 1000, 21.5)]
         assert connection.execute("SELECT * FROM setting").fetchall() == [("x", "y")]
+        assert pragma(connection, "integrity_check") == "ok"
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_what_schema_2_held_is_there_in_the_newest(path: Path) -> None:
+    path.parent.mkdir()
+    released = (RELEASED / "0002.sql").read_text(encoding="utf-8")
+    make(path, f"{released} {ROWS_2} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 2;")
+    store = Store(path, lambda _path, data_type: ResourceType("", data_type, ""))
+    kept = await store.start()
+    assert {o.token: (o.composite, str(o.base), o.content_format) for o in kept.observations} == {
+        b"one": (False, "/3303/0/5700", 112),
+        b"two": (True, "/", 110),
+    }
+    assert kept.heard_ms == {"a": 2, "b": 0}
+    assert (len(kept.registrations), len(kept.credentials), len(kept.sessions)) == (1, 1, 1)
+    assert kept.bootstrap_configs == {"b": "{}"}
+    # What came with schema 3 is there, and empty.
+    assert (kept.operations, kept.wanted_observations, kept.wanted_attributes) == ((), (), ())
+    assert kept.awake_windows_s == {}
+    assert store.new_operation_id() == 1
+    store.put_awake_window("a", 20.0)
+    await store.commit()
+    await store.stop()
+    kept = await store.start()
+    await store.stop()
+    assert kept.awake_windows_s == {"a": 20.0}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM resource").fetchall() == [(1, 1000, 21.5)]
         assert pragma(connection, "integrity_check") == "ok"
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 

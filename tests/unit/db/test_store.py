@@ -556,7 +556,9 @@ async def test_a_store_that_cannot_be_opened_leaves_nothing_open(tmp_path: FileP
     path = tmp_path / "test.db"
     await reopen(path)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO endpoint VALUES (1, 'a', '', 1, 1)")
+        connection.execute(
+            "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (1, 'a', 1, 1)"
+        )
         connection.execute("INSERT INTO resource_type VALUES (1, 3, 9, 'x', 'integer', '')")
         connection.execute("INSERT INTO series VALUES (1, 1, 1, '/3/0/9', 'no such type')")
         connection.commit()
