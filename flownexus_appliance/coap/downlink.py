@@ -12,6 +12,7 @@ from typing import Final
 
 from aiocoap import Code, Message
 from aiocoap.error import LibraryShutdown, MessageError, NetworkError
+from aiocoap.numbers.constants import TransportTuning
 from aiocoap.optiontypes import BlockOption
 
 from ..errors import PeerError
@@ -33,6 +34,16 @@ _CODES: Final = {
 }
 
 
+class _Once(TransportTuning):  # type: ignore[misc]
+    """RFC 7252 4.8: a lost request is still sent again, and a slow answer does not make it happen twice."""
+
+    ACK_TIMEOUT = 10.0
+    MAX_RETRANSMIT = 2
+
+
+_ONCE: Final = _Once()
+
+
 class Requester:
     """Sends requests over the server's own socket, so that devices behind a NAT are reached."""
 
@@ -41,25 +52,25 @@ class Requester:
 
     async def request(self, peer: Peer, downlink: Downlink) -> DownlinkReply:
         """See `fleet.ports.Wire.request`."""
-        try:
-            async with asyncio.timeout(downlink.timeout_s):
-                if len(downlink.payload) > _size(BLOCK_SIZE_EXPONENT):
-                    first = await self._upload(peer, downlink)
-                else:
-                    first = await self._exchange(_message(peer, downlink, downlink.payload))
-                payload = await self._download(peer, downlink, first)
-        except TimeoutError:
-            raise _silent(peer, f"no answer within {downlink.timeout_s:.0f} s") from None
+        if len(downlink.payload) > _size(BLOCK_SIZE_EXPONENT):
+            first = await self._upload(peer, downlink)
+        else:
+            first = await self._exchange(_message(peer, downlink, downlink.payload), downlink.timeout_s)
+        payload = await self._download(peer, downlink, first)
         return DownlinkReply(
             code=dotted(first.code),
             content_format=number_of(first.opt.content_format, MAX_CONTENT_FORMAT),
             payload=payload,
             observe=number_of(first.opt.observe, MAX_OBSERVE),
+            location=tuple(first.opt.location_path),
         )
 
-    async def _exchange(self, message: Message) -> Message:
+    async def _exchange(self, message: Message, timeout_s: float) -> Message:
         try:
-            return await self._tokens.ask(message)
+            async with asyncio.timeout(timeout_s):
+                return await self._tokens.ask(message)
+        except TimeoutError:
+            raise _silent(message.remote, f"no answer within {timeout_s:.0f} s") from None
         except MessageError:
             raise _silent(message.remote, "it answered with a reset") from None
         except LibraryShutdown:
@@ -100,7 +111,7 @@ class Requester:
             message.opt.block1 = BlockOption.BlockwiseTuple(sent // size, more, exponent)
             if sent == 0:
                 message.opt.size1 = len(body)
-            response = await self._exchange(message)
+            response = await self._exchange(message, downlink.timeout_s)
             sent += len(chunk)
             if not response.code.is_successful() or (not more and response.code is not Code.CONTINUE):
                 return response, exponent
@@ -127,7 +138,7 @@ class Requester:
             message = _message(peer, rest, rest.payload)
             number = len(payload) // _size(block.size_exponent)
             message.opt.block2 = BlockOption.BlockwiseTuple(number, False, block.size_exponent)
-            response = await self._exchange(message)
+            response = await self._exchange(message, downlink.timeout_s)
             block = response.opt.block2
             if (
                 not response.code.is_successful()
@@ -144,6 +155,8 @@ def _message(peer: Peer, downlink: Downlink, payload: bytes, token: bytes = b"")
     message = Message(code=_CODES[downlink.method], payload=payload)
     message.remote = peer
     message.token = token or downlink.token
+    if downlink.once:
+        message.transport_tuning = _ONCE
     root = tuple(part for part in downlink.root_path.split("/") if part)
     message.opt.uri_path = root + tuple(str(number) for number in downlink.path)
     if downlink.query:

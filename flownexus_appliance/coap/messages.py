@@ -34,7 +34,7 @@ from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.numbers.types import ACK, CON, NON, RST
 from aiocoap.tokenmanager import TokenManager
 
-from .peers import KeptReply, Peer
+from .peers import KeptReply, Outlet, Peer
 
 # Zephyr has one request under way, NSTART of RFC 7252 4.7; a few more cost nothing.
 REPLIES_KEPT: Final = 4
@@ -139,6 +139,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
     """Message ids, acknowledgements and duplicates of incoming messages, as described above."""
 
     token_manager: DeviceTokens
+    message_interface: Outlet
 
     def __init__(self, token_manager: DeviceTokens) -> None:
         super().__init__(token_manager)
@@ -186,7 +187,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             (known,) = (reply for reply in peer.replies if reply.digest == digest)
             if self.loop.time() < known.until:
                 peer.replies = (*others, known)
-                peer.deliver(known.data)
+                self.message_interface.deliver(known.data, peer)
                 return
             peer.replies = others
         peer.pending += (digest,)
@@ -207,7 +208,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             data = response.encode()
             reply = KeptReply(digest, data, self.loop.time() + EXCHANGE_LIFETIME_S)
             peer.replies = (*peer.replies[1 - REPLIES_KEPT :], reply)
-            peer.deliver(data)
+            self.message_interface.deliver(data, peer)
 
         try:
             self.token_manager.serve(request, answer)
@@ -240,7 +241,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
 
     def _acknowledge(self, peer: Peer, message_id: int) -> None:
         """An empty acknowledgement: version 1, type ACK, code 0.00, the message id."""
-        peer.deliver(b"\x60\x00" + message_id.to_bytes(2, "big"))
+        self.message_interface.deliver(b"\x60\x00" + message_id.to_bytes(2, "big"), peer)
 
 
 def _is_register(request: Message) -> bool:

@@ -6,6 +6,7 @@ move a peer to another address without losing any of it.
 """
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from aiocoap import error, interfaces
@@ -72,10 +73,19 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
 
 
 class Outlet(interfaces.MessageInterface):  # type: ignore[misc]
-    """What aiocoap's message layer sends by: every peer knows its own way."""
+    """What every message goes out by; `tap`, where there is one, sees it first. Peers know their own way."""
+
+    def __init__(self) -> None:
+        self.tap: Callable[[bytes, Peer], None] | None = None
 
     def send(self, message: Any) -> None:
-        message.remote.deliver(message.encode())
+        self.deliver(message.encode(), message.remote)
+
+    def deliver(self, data: bytes, peer: Peer) -> None:
+        """Send a message that is encoded already."""
+        if self.tap is not None:
+            self.tap(data, peer)
+        peer.deliver(data)
 
     async def determine_remote(self, message: Any) -> None:
         """Requests always come with their remote: nothing is resolved here."""

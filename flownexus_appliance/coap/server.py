@@ -7,7 +7,7 @@ LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go u
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -29,6 +29,7 @@ from ..fleet.ports import (
     Notification,
     SavedSession,
     SessionKeeper,
+    Traced,
     Uplink,
     Uplinks,
     Verdict,
@@ -42,6 +43,7 @@ from .downlink import Requester
 from .dtls.transport import PSK_ONLY, DtlsTransport, Identity
 from .messages import Acknowledge, Answer, DeviceMessages, DeviceTokens
 from .peers import Outlet, Peer
+from .trace import traced, traced_datagram
 from .udp import UdpTransport
 
 MAX_DIAGNOSTIC: Final = 64
@@ -93,6 +95,8 @@ class CoapServer:
         self._context: aiocoap.Context | None = None
         self.dtls: DtlsTransport | None = None
         self.received = 0
+        self._outlet = Outlet()
+        self._trace: Callable[[Traced], None] | None = None
 
     async def start(self) -> None:
         """Listen; raises ApplianceError: `port_unavailable`, `dtls_unusable`."""
@@ -101,7 +105,7 @@ class CoapServer:
         tokens = DeviceTokens(context, self._serve, self._notified)
         self._messages = DeviceMessages(tokens)
         tokens.token_interface = self._messages
-        self._messages.message_interface = Outlet()
+        self._messages.message_interface = self._outlet
         context.request_interfaces.append(tokens)
         self._context = context
         self._requester = Requester(tokens)
@@ -147,6 +151,16 @@ class CoapServer:
         """The port of CoAP over DTLS; 0 where it is off."""
         return self.dtls.port if self.dtls is not None else 0
 
+    @property
+    def trace(self) -> Callable[[Traced], None] | None:
+        """Who is told of every message from now on, duplicates too; None costs nothing."""
+        return self._trace
+
+    @trace.setter
+    def trace(self, told: Callable[[Traced], None] | None) -> None:
+        self._trace = told
+        self._outlet.tap = None if told is None else self._sent
+
     def present(self, identity: Identity) -> None:
         """Show another certificate from the next handshake on; see `DtlsTransport.present`."""
         if self.dtls is not None:
@@ -156,7 +170,7 @@ class CoapServer:
         """See `fleet.ports.Wire`."""
         if self._context is None:
             raise DeviceSilent(
-                "address_unreachable", "the wire is not up", "wait until the appliance is ready"
+                "address_unreachable", "the wire is not up", "wait until the appliance is ready", sent=False
             )
         return await self._requester.request(self._find(peer), downlink)
 
@@ -177,11 +191,24 @@ class CoapServer:
             if len(data) >= 4 and data[0] >> 4 == 0b0100:
                 self._messages.reset(peer, int.from_bytes(data[2:4], "big"))
             return
+        if self._trace is not None:
+            self._tell(lambda: traced(message, peer, incoming=True))
         try:
             self._messages.take(message, hash(data))
         except Exception:
             # A defect of ours or of the library met one datagram; the next one is served.
             log.exception("datagram failed", extra={"PEER": peer.sender.address})
+
+    def _sent(self, data: bytes, peer: Peer) -> None:
+        self._tell(lambda: traced_datagram(data, peer))
+
+    def _tell(self, make: Callable[[], Traced]) -> None:
+        try:
+            if self._trace is not None:
+                self._trace(make())
+        except Exception:
+            # Somebody only looks on: the message goes its way all the same.
+            log.exception("trace failed")
 
     # From the message layer
 

@@ -126,6 +126,7 @@ class UdpSockets:
             "address_unreachable",
             f"no socket reaches {address}",
             f"check the networks in [{self._setting}]",
+            sent=False,
         )
 
     def send(self, data: bytes, way: Way) -> None:
@@ -237,7 +238,7 @@ def _scope(host: Host) -> int:
         return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
     except OSError:
         raise DeviceSilent(
-            "address_unreachable", f"no interface {scope}", "the device registers anew elsewhere"
+            "address_unreachable", f"no interface {scope}", "the device registers anew elsewhere", sent=False
         ) from None
 
 

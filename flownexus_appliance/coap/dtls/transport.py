@@ -144,7 +144,10 @@ class DtlsTransport:
         peer = None if session_id is None else self.sessions.get(session_id)
         if peer is None:
             raise DeviceSilent(
-                "session_ended", "its DTLS session has ended", "the device makes another one by itself"
+                "session_ended",
+                "its DTLS session has ended",
+                "the device makes another one by itself",
+                sent=False,
             )
         return peer
 
