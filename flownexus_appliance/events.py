@@ -16,11 +16,17 @@ QUEUE_EVENTS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `data` is ready for JSON; times in it are ms since 1970 UTC."""
+    """One thing that happened. `data` is ready for JSON; times in it are ms since 1970 UTC.
+
+    `subject` is for listeners in the house that need more than the world is told, None where there is none:
+    of `registration` the `lwm2m.effects.Announce`, of `values` the `Report`, of `operation` the
+    `db.operations.EndpointOperation`.
+    """
 
     number: int
     name: str
     data: dict[str, Any]
+    subject: object = None
 
 
 class Subscription:
@@ -70,8 +76,8 @@ class EventBus:
         """The number of the newest event, one below the first while there is none."""
         return self._next - 1
 
-    def publish(self, name: str, data: dict[str, Any]) -> Event:
-        event = Event(self._next, name, data)
+    def publish(self, name: str, data: dict[str, Any], subject: object = None) -> Event:
+        event = Event(self._next, name, data, subject)
         self._next += 1
         self._replay.append(event)
         for subscription in self._subscriptions:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flownexus_appliance.coap.server import CoapServer
+from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.events import Event, EventBus
 from flownexus_appliance.fleet.fleet import Fleet, FleetOptions
@@ -146,15 +147,19 @@ async def box(
     bus = EventBus()
     store = Store(folder / "box.db", partial(describe, models()))
     kept = await store.start()
+    reader = Reader(folder / "box.db")
     try:
-        fleet = Fleet(store, bus, models(), options or FleetOptions(), now)
+        await reader.start()
+        fleet = Fleet(store, bus, models(), options or FleetOptions(), reader.operation, now)
         coap = CoapServer(port, LOOPBACK, fleet.uplinks)
         fleet.start(kept, coap)
         await coap.start()
+        fleet.operations.open()
         try:
             yield Box(store, fleet, coap, Told(bus), Rows(folder / "box.db"))
         finally:
             await fleet.stop()
             await coap.stop()
     finally:
+        await reader.stop()
         await store.stop()

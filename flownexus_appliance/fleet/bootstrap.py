@@ -11,8 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from ..db.operations import EndpointOperation
 from ..db.store import Store
 from ..errors import ApplianceError, PeerError, UsageError, clean
 from ..events import EventBus
@@ -31,7 +32,8 @@ from ..lwm2m.bootstrap_plan import Operation, extra_writes, pack
 from ..lwm2m.core import Moment
 from ..lwm2m.effects import Reply, Success
 from ..lwm2m.links import format_links
-from ..lwm2m.paths import Path
+from ..lwm2m.operations import Kind, Status
+from ..lwm2m.operations import Operation as DeviceOperation
 from ..lwm2m.plain import to_plain
 from ..lwm2m.registration import Registration
 from ..lwm2m.requests import check_endpoint
@@ -40,9 +42,6 @@ from .bootstrap_material import DeviceAuthority, Materials
 from .bootstrap_renewal import Renewals
 from .credentials import Credentials
 from .ports import Action, Downlink, Method, Respond, Sender, Uplink, Wire
-
-if TYPE_CHECKING:
-    from .fleet import OperationResult
 
 AT_ONCE: Final = 32
 MAX_UNDER_WAY: Final = 1000
@@ -68,7 +67,7 @@ log = logging.getLogger(__name__)
 class BootstrapParts:
     """What bootstrap stands on.
 
-    `types` are the data types of resources. `perform` does an operation on a registered device,
+    `types` are the data types of resources. `ask` does an operation on a device that listens,
     `registration` is an endpoint's, `listens` whether it can be reached now.
     """
 
@@ -77,7 +76,7 @@ class BootstrapParts:
     credentials: Credentials
     types: TypeLookup
     clock: Callable[[], Moment]
-    perform: Callable[[str, str, Path], Awaitable["OperationResult"]]
+    ask: Callable[[str, DeviceOperation], Awaitable[EndpointOperation]]
     registration: Callable[[str], Registration | None]
     listens: Callable[[str], bool]
 
@@ -185,14 +184,14 @@ class Bootstrap:
 
     # Server-initiated
 
-    async def trigger(self, endpoint: str) -> "OperationResult":
+    async def trigger(self, endpoint: str) -> EndpointOperation:
         """Ask a registered device to come and bootstrap now (Execute /1/x/9, LwM2M Core 1.1.1 E.2).
 
-        Raises UsageError as `Fleet.perform`, and `bootstrap_unsupported`.
+        UsageError: `endpoint_unknown`, `endpoint_offline`, `endpoint_asleep`, `bootstrap_unsupported`.
         """
         instance = await self._server_instance(endpoint)
         path = SERVER.child(instance).child(ServerResource.BOOTSTRAP_TRIGGER)
-        return await self._parts.perform(endpoint, "execute", path)
+        return await self._parts.ask(endpoint, DeviceOperation(Kind.EXECUTE, (path,)))
 
     def due(self) -> Mapping[str, str]:
         """Who is to come again, and why, as far as it was looked."""
@@ -214,8 +213,8 @@ class Bootstrap:
             wanted = self._effective(endpoint).short_server_id
             for instance in instances:
                 path = SERVER.child(instance).child(ServerResource.SHORT_SERVER_ID)
-                read = await self._parts.perform(endpoint, "read", path)
-                if any(record.value == wanted for record in read.values):
+                read = await self._parts.ask(endpoint, DeviceOperation(Kind.READ, (path,)))
+                if any(record.value == wanted for record in read.outcome.records):
                     return instance
         return instances[0]
 
@@ -226,8 +225,8 @@ class Bootstrap:
         except ApplianceError as error:
             self._tell(endpoint, "asked", False, f"{reason}: {error.message}")
             return False
-        ok = result.status == "CONFIRMED"
-        self._tell(endpoint, "asked", ok, f"{reason}: {result.code or result.message}")
+        ok = result.status is Status.CONFIRMED
+        self._tell(endpoint, "asked", ok, f"{reason}: {result.outcome.code or result.outcome.message}")
         return ok
 
     def _gives_certificate(self, endpoint: str) -> int | None:

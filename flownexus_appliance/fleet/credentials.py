@@ -9,7 +9,7 @@ LwM2M Core 1.1.1 section 5.2; RFC 4279 (PSK identities). Keys appear in no log, 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -228,6 +228,36 @@ class Credentials:
             return offered[-1]
         return await self.add_psk(endpoint, state=CredentialState.OFFERED, origin=CredentialOrigin.BOOTSTRAP)
 
+    async def replace_psk(
+        self, endpoint: str, identity: bytes, key: bytes, ending: Collection[int], *, label: str = ""
+    ) -> Credential:
+        """Let a key in, in the place of credentials of the endpoint that it names by their ids.
+
+        One commit, so the name is guarded all the time. Theirs may be the same identity; their sessions end,
+        and the registration that rests on them. Raises as `add_psk`.
+        """
+        check_endpoint(endpoint, UsageError)
+        check_identity(identity)
+        check_key(key)
+        going = tuple(c for c in self.of(endpoint) if c.id in ending and self._is_open(c))
+        credential = Credential(
+            id=self._store.new_credential_id(),
+            endpoint=endpoint,
+            proof=Proof(ProofKind.PSK, identity),
+            state=CredentialState.ACTIVE,
+            origin=CredentialOrigin.OPERATOR,
+            made_ms=self._clock().wall_ms,
+            secret=key,
+            label=label,
+        )
+        orphaned = any(self.consequences.carries(endpoint, c.proof) for c in going)
+        self._check_free(credential.proof, going)
+        done = self._do(_Change(ending=going, added=credential))
+        if orphaned:
+            when_done(done, lambda: self.consequences.ended(endpoint))
+        await asyncio.shield(done)
+        return credential
+
     async def remove(self, credential_id: int) -> None:
         """Take a credential away, with the sessions it has made and the registration that rests on them.
 
@@ -339,17 +369,21 @@ class Credentials:
     # Within
 
     async def _add(self, credential: Credential, ending: Sequence[Credential] = ()) -> Credential:
-        if credential.proof == enrolment.PROOF or credential.proof in self._adding:
-            raise taken(credential.proof, None)
-        owner = self._open.get(credential.proof)
-        if owner is not None and owner not in ending:
-            raise taken(credential.proof, owner)
+        self._check_free(credential.proof, ending)
         if credential.state is CredentialState.OFFERED:
             offered = self._offered(credential.endpoint, credential.kind)
             ending = (*ending, *offered[: max(0, len(offered) + 1 - MAX_OFFERED)])
         # Who waits may give up: what becomes of the change does not hang on it.
         await asyncio.shield(self._do(_Change(ending=ending, added=credential)))
         return credential
+
+    def _check_free(self, proof: Proof, ending: Sequence[Credential]) -> None:
+        """Raises UsageError("identity_taken") where a proof stands for somebody who does not give it up."""
+        if proof == enrolment.PROOF or proof in self._adding:
+            raise taken(proof, None)
+        owner = self._open.get(proof)
+        if owner is not None and owner not in ending:
+            raise taken(proof, owner)
 
     async def _revoke(self, endpoint: str, going: Sequence[Credential]) -> None:
         staying = [c for c in self.of(endpoint) if c not in going and self._is_open(c)]

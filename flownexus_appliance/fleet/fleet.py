@@ -7,39 +7,49 @@ devices send; this module is for what we want of them.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from ..db.kept import Kept
 from ..db.migrate import StoreError
+from ..db.operations import EndpointOperation
 from ..db.store import Store
-from ..errors import ApplianceError, PeerError, UsageError, clean
+from ..errors import ApplianceError, UsageError, clean
 from ..events import EventBus
 from ..lwm2m.core import Core, Moment
-from ..lwm2m.links import Link
+from ..lwm2m.effects import Source
 from ..lwm2m.model import ModelSet
 from ..lwm2m.observation import Observation
+from ..lwm2m.operations import Kind, Operation
 from ..lwm2m.paths import Path
-from ..lwm2m.plain import from_plain
 from ..lwm2m.presence import AWAKE_WINDOW_S, Presence
 from ..lwm2m.registration import GRACE_S, MAX_PLAIN_ENDPOINTS, Registration
+from ..lwm2m.requests import check_endpoint
 from ..lwm2m.values import DataType, Record
-from ..lwm2m.watch import DEFAULT_WATCH_LIST
+from ..lwm2m.watch import DEFAULT_WATCH_LIST, expand_watch_list
 from .bootstrap import Bootstrap, BootstrapParts
 from .credentials import Consequences, Credentials
 from .identity import Door
 from .intake import Intake, Reactions
-from .onboarding import Onboarding, Steps
-from .ports import DeviceSilent, Judge, Proof, Uplinks, Verdict, Wire
+from .onboarding import Onboarding
+from .operations import Operations, Recall
+from .performer import Performer
+from .ports import Judge, ObservationShown, Proof, Uplinks, Verdict, Wire
 from .requests import Answered, DeviceRequests
+from .wanted import Wanted
 
 TICK_S: Final = 1.0
+# Longer than any request takes whose device answers nothing.
+ASK_NOW_S: Final = 120.0
+MAX_LABEL: Final = 100
+MAX_WINDOW_S: Final = 86_400
+# Who wants it, where no person does.
+WATCH_LIST: Final = "watch list"
+BOX: Final = "box"
 HEARD_EVERY_TICKS: Final = 30
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +65,14 @@ class FleetOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class OperationResult:
-    """How an operation ended: CONFIRMED or FAILED, the CoAP code ("" without an answer), and what
-    a Read or an Observe (`values`) or a Discover (`links`) brought."""
+class Reporting:
+    """See `http.ports.Reporting`."""
 
-    status: str
-    code: str
-    values: tuple[Record, ...] = ()
-    links: tuple[Link, ...] = ()
-    message: str = ""
-    hint: str = ""
+    paths: tuple[Path, ...]
+    composite: bool
+    state: str
+    asked_by: str
+    since_ms: int
 
 
 class Fleet:
@@ -76,10 +84,12 @@ class Fleet:
         bus: EventBus,
         models: ModelSet,
         options: FleetOptions,
+        recall: Recall,
         clock: Callable[[], Moment],
     ) -> None:
         self._store = store
         self._models = models
+        self._watch_list = options.watch_list
         self._clock = clock
         self._core = Core(options.awake_window_s)
         self.credentials = Credentials(store, bus, clock)
@@ -89,11 +99,13 @@ class Fleet:
         door = Door(self._core, self.credentials, options.max_plain_endpoints)
         self._intake = Intake(self._core, store, bus, door, models, clock)
         self._requests = DeviceRequests(self._core, clock)
+        self._performer = Performer(self._core, self._intake, self._requests, clock)
+        self._wanted = Wanted(store, self._watched, self._listed)
+        self.operations = Operations(
+            self._core, store, bus, models, self._wanted, self._performer.perform, recall, clock
+        )
         self._onboarding = Onboarding(
-            self._core,
-            models,
-            options.watch_list,
-            Steps(self.discover, self.read, self.observe, self._set_clock),
+            self._core, self._wanted.operations, self.operations.idle, self._perform, clock
         )
         self.bootstrap = Bootstrap(
             BootstrapParts(
@@ -102,14 +114,14 @@ class Fleet:
                 self.credentials,
                 models.type_of,
                 clock,
-                perform=partial(self.perform, value=None, arguments=None),
-                registration=self._registration,
+                ask=self._ask_now,
+                registration=self.registration,
                 listens=lambda endpoint: self.presence(endpoint) == Presence.ONLINE,
             )
         )
         self._intake.reactions = Reactions(
             onboard=self._onboarding.start,
-            awake=self._onboarding.resume,
+            awake=self._awake,
             ended=self._ended,
             read_whole=self._read_whole,
             bootstrap=self.bootstrap.receive,
@@ -117,7 +129,7 @@ class Fleet:
         self._heard_written: dict[str, int] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reading: set[tuple[str, Path]] = set()
+        self._reading: set[bytes] = set()
 
     @property
     def uplinks(self) -> Uplinks:
@@ -127,8 +139,12 @@ class Fleet:
         """Take up what an earlier run kept and begin to watch the time."""
         moment = self._clock()
         self._core.restore(
-            [_remaining(r, moment) for r in kept.registrations], kept.observations, kept.heard_ms
+            [_remaining(r, moment) for r in kept.registrations],
+            kept.observations,
+            kept.heard_ms,
+            kept.awake_windows_s,
         )
+        self._wanted.start(kept.wanted_observations, kept.wanted_attributes)
         self.credentials.start(kept.credentials)
         for device in self._core:
             # The box may have gone down between a change of credentials and what follows from it.
@@ -138,6 +154,7 @@ class Fleet:
                     self._revoke(device.endpoint)
         self._heard_written = dict(kept.heard_ms)
         self._requests.attach(wire)
+        self.operations.start(kept.operations)
         self.bootstrap.start(kept.bootstrap_configs, wire)
         for device in self._core:
             self._onboarding.take_up(device.endpoint)
@@ -148,6 +165,7 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.operations.stop()
         await self._onboarding.stop()
         await self.bootstrap.stop()
         try:
@@ -168,13 +186,9 @@ class Fleet:
         device = self._core.device(endpoint)
         return None if device is None else device.heard_ms or None
 
-    def _registration(self, endpoint: str) -> Registration | None:
-        device = self._core.device(endpoint)
-        return None if device is None else device.registration
-
     def proof(self, endpoint: str) -> Proof | None:
         """What the DTLS session proved that the device is registered by; None without one."""
-        registration = self._registration(endpoint)
+        registration = self.registration(endpoint)
         return None if registration is None else self._store.session_proof(registration.session)
 
     def observed(self, endpoint: str) -> frozenset[Path]:
@@ -193,107 +207,125 @@ class Fleet:
         """How many devices are being onboarded now."""
         return self._onboarding.busy()
 
-    # What can be asked of a device
-
-    async def perform(
-        self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str | None
-    ) -> OperationResult:
-        """Do one operation now.
-
-        `operation` is read, write, execute, discover, observe or write_attributes (`arguments` then
-        is `pmin=10&pmax=60`). Raises UsageError where it makes no sense or the device is not
-        registered; a device that does not answer, or with an error, makes a FAILED result.
-        """
-        try:
-            answered = await self._operate(endpoint, operation, path, value, arguments or "")
-        except (DeviceSilent, PeerError) as error:
-            return OperationResult("FAILED", "", message=error.message, hint=error.hint)
-        status = "CONFIRMED" if answered.success else "FAILED"
-        return OperationResult(status, answered.code, answered.records, answered.links, answered.message)
-
-    async def read(self, endpoint: str, path: Path) -> Answered:
-        """Read, and keep what comes."""
-        types = self._intake.types_of(endpoint)
-        answered = await self._asked(endpoint, self._requests.read(endpoint, path, types))
-        await self._keep(endpoint, answered)
-        return answered
-
-    async def discover(self, endpoint: str, path: Path) -> Answered:
-        return await self._asked(endpoint, self._requests.discover(endpoint, path))
-
-    async def observe(self, endpoint: str, path: Path) -> Answered:
-        """Begin to observe a path, and keep its first value."""
-        types = self._intake.types_of(endpoint)
-        token = b""
-
-        def prepare(observation: Observation) -> asyncio.Future[None]:
-            nonlocal token
-            token = observation.token
-            return self._intake.apply(self._core.observe(observation))
-
-        number: int | None = None
-        try:
-            answered, number = await self._asked(
-                endpoint, self._requests.observe(endpoint, path, types, prepare)
-            )
-        finally:
-            accepted = number is not None
-            self._intake.apply(self._core.observation_answered(token, accepted))
-        found = self._core.observed_by(token)
-        if found is not None and number is not None:
-            found[1].order.accept(number, self._clock().now)
-        await self._keep(endpoint, answered)
-        return answered
-
-    async def _operate(
-        self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str
-    ) -> Answered:
-        _check_depth(operation, path)
-        match operation:
-            case "read":
-                return await self.read(endpoint, path)
-            case "discover":
-                return await self.discover(endpoint, path)
-            case "observe":
-                return await self.observe(endpoint, path)
-            case "write":
-                return await self._write(endpoint, path, value)
-            case "execute":
-                return await self._asked(endpoint, self._requests.execute(endpoint, path, arguments))
-            case _:
-                query = [part for part in arguments.split("&") if part]
-                return await self._asked(endpoint, self._requests.write_attributes(endpoint, path, query))
-
-    async def _write(self, endpoint: str, path: Path, value: object | None) -> Answered:
-        data_type = self._intake.types_of(endpoint)(path) or _natural(value)
-        record = Record(path, from_plain(value, data_type), data_type)
-        return await self._asked(endpoint, self._requests.write(endpoint, path, [record]))
-
-    async def _set_clock(self, endpoint: str, path: Path) -> Answered:
-        return await self._write(endpoint, path, self._clock().wall_ms // 1000)
-
-    async def _asked(self, endpoint: str, request: Awaitable[T]) -> T:
-        """Await a request; what it tells of the device's presence is taken down."""
-        asked_at = self._clock().now
-        try:
-            answered = await request
-        except DeviceSilent:
-            self._intake.apply(self._core.unanswered(endpoint, asked_at))
-            raise
-        except PeerError:
-            self._heard(endpoint)
-            raise
-        self._heard(endpoint)
-        return answered
-
-    def _heard(self, endpoint: str) -> None:
+    def registration(self, endpoint: str) -> Registration | None:
+        """The live registration, None where there is none."""
         device = self._core.device(endpoint)
-        if device is not None:
-            self._intake.heard(device, self._clock())
+        return None if device is None else device.registration
 
-    async def _keep(self, endpoint: str, answered: Answered) -> None:
+    def registrations(self) -> list[Registration]:
+        """All live ones, by endpoint."""
+        live = [device.registration for device in self._core if device.registration is not None]
+        return sorted(live, key=lambda registration: registration.endpoint)
+
+    def type_of(self, endpoint: str, path: Path) -> DataType | None:
+        """The data type at a path, by the version of its object that the device registered."""
+        return self._intake.types_of(endpoint)(path)
+
+    def attributes(self, endpoint: str) -> Mapping[Path, Mapping[str, str]]:
+        """What was set by Write-Attributes, and is written back after each registration."""
+        return self._wanted.attributes(endpoint)
+
+    def reporting(self, endpoint: str) -> list[Reporting]:
+        """What the device is wanted to report, and whether it does, by path."""
+        device = self._core.device(endpoint)
+        if device is None:
+            return []
+        said = {one.paths: one for one in self._wanted.observations(endpoint)}
+        watched = {(path,) for path in self._watched(endpoint)}
+        refused = self._onboarding.refused(endpoint)
+        found = []
+        for paths in sorted({*device.observations, *said, *watched}):
+            one, live = said.get(paths), device.observations.get(paths)
+            if live is not None:
+                state = ObservationShown.ACTIVE
+            elif one is not None and not one.wanted:
+                state = ObservationShown.OFF
+            else:
+                state = ObservationShown.REFUSED if paths in refused else ObservationShown.WAITING
+            kept = live.observation if live is not None else None
+            found.append(
+                Reporting(
+                    paths=paths,
+                    composite=kept.composite if kept is not None else one is not None and one.composite,
+                    state=state.value,
+                    asked_by=WATCH_LIST if one is None else one.asked_by,
+                    since_ms=one.since_ms if one is not None else kept.created_ms if kept is not None else 0,
+                )
+            )
+        return found
+
+    # What can be changed
+
+    async def configure(
+        self, endpoint: str, *, label: str | None = None, awake_window_s: float | None = None
+    ) -> None:
+        """See `http.ports.Fleet.configure`."""
+        if not self._store.knows(endpoint):
+            raise UsageError(
+                "endpoint_unknown", f"no endpoint {clean(endpoint)}", "check its name in the list"
+            )
+        if label is not None and (len(label) > MAX_LABEL or not label.isprintable()):
+            raise UsageError(
+                "label_invalid", "the label is not usable", f"give at most {MAX_LABEL} printable characters"
+            )
+        if awake_window_s is not None and awake_window_s and not 1 <= awake_window_s <= MAX_WINDOW_S:
+            raise UsageError(
+                "awake_window_invalid",
+                f"{awake_window_s:g} s is no awake window",
+                f"give seconds from 1 to {MAX_WINDOW_S}, or 0 for the one configured",
+            )
+        if label is not None:
+            self._store.put_label(endpoint, label)
+        if awake_window_s is not None:
+            self._store.put_awake_window(endpoint, awake_window_s or None)
+        await asyncio.shield(self._store.commit())
+        device = self._core.device(endpoint)
+        if awake_window_s is not None and device is not None:
+            device.awake_window_s = awake_window_s or None
+            self.operations.wake(endpoint)  # it may listen by what counts from now on
+
+    async def ingest(self, endpoint: str, records: Sequence[Record]) -> None:
+        """See `http.ports.Fleet.ingest`."""
+        check_endpoint(endpoint, UsageError)
+        self._store.put_endpoint(endpoint, self._clock().wall_ms)
+        self._core.know(endpoint)
+        await asyncio.shield(self._intake.keep(endpoint, records, Source.INGEST))
+
+    # What the box asks of a device
+
+    async def _perform(self, endpoint: str, operation: Operation) -> Answered:
+        """For the onboarding: what comes is on disk."""
+        answered = await self._performer.perform(endpoint, operation)
         if answered.records:
-            await asyncio.shield(self._intake.keep(endpoint, answered.records))
+            await asyncio.shield(self._store.commit())
+        return answered
+
+    async def _ask_now(self, endpoint: str, operation: Operation) -> EndpointOperation:
+        """For the bootstrap: of a device that listens, and for no longer than it does."""
+        presence = self.presence(endpoint)
+        if self._core.device(endpoint) is not None and presence != Presence.ONLINE:
+            offline = presence == Presence.OFFLINE
+            raise UsageError(
+                "endpoint_offline" if offline else "endpoint_asleep",
+                f"{clean(endpoint)} {'is not registered' if offline else 'sleeps'}",
+                "wait until the device registers again" if offline else "try again when it is awake",
+            )
+        asked = await self.operations.ask(endpoint, operation, BOX, checked=False)
+        done = await self.operations.finished(asked.id, ASK_NOW_S)
+        return done if done.done else await self.operations.cancel(done.id)
+
+    def _watched(self, endpoint: str) -> tuple[Path, ...]:
+        """What the watch list finds on a device as it is registered."""
+        registration = self.registration(endpoint)
+        if registration is None:
+            return ()
+        return expand_watch_list(self._watch_list, registration.instances, self._models)
+
+    def _listed(self, path: Path) -> bool:
+        """Whether the watch list names a path, on a device that has it."""
+        if len(path) != 3:
+            return False
+        return path in expand_watch_list(self._watch_list, {path[0]: (path[1],)}, self._models)
 
     # What a change of credentials sets off
 
@@ -321,25 +353,36 @@ class Fleet:
         if device is None or device.registration is None:
             self._onboarding.forget(endpoint)
 
-    def _read_whole(self, endpoint: str, path: Path, judge: Judge) -> None:
+    def _awake(self, endpoint: str) -> None:
+        self.operations.wake(endpoint)
+        self._onboarding.resume(endpoint)
+
+    def _read_whole(self, observation: Observation, judge: Judge) -> None:
         """A notification came with its first block only: read the rest, then acknowledge."""
-        if (endpoint, path) in self._reading:
+        if observation.token in self._reading:
             judge(Verdict.SILENT)  # one at a time: the device sends this one again
             return
-        self._reading.add((endpoint, path))
+        self._reading.add(observation.token)
+        endpoint = observation.endpoint
+        kind = Kind.READ_COMPOSITE if observation.composite else Kind.READ
 
         async def read() -> None:
             verdict = Verdict.SILENT
             try:
-                await self.read(endpoint, path)
+                await self._performer.perform(endpoint, Operation(kind, observation.paths), Source.NOTIFY)
+                await asyncio.shield(self._store.commit())
                 verdict = Verdict.TAKEN
             except ApplianceError as error:
                 log.info(
                     "large notification not read",
-                    extra={"ENDPOINT": endpoint, "PATH": str(path), "ERROR_CODE": error.code},
+                    extra={
+                        "ENDPOINT": endpoint,
+                        "PATH": str(observation.paths[0]),
+                        "ERROR_CODE": error.code,
+                    },
                 )
             finally:
-                self._reading.discard((endpoint, path))
+                self._reading.discard(observation.token)
                 judge(verdict)
 
         self._spawn(read())
@@ -356,6 +399,7 @@ class Fleet:
             ticks += 1
             self._on_time(self.credentials.tick)
             self._on_time(lambda moment: self._intake.apply(self._core.tick(moment)))
+            self._on_time(self.operations.tick)
             self._on_time(self.bootstrap.tick)  # after the core: who sleeps by now is not asked
             if ticks % HEARD_EVERY_TICKS == 0:
                 self._on_time(lambda _: self._write_heard())
@@ -382,34 +426,6 @@ class Fleet:
             self._heard_written.update(changed)
 
 
-# How many numbers a path has that an operation makes sense on (LwM2M Core 1.1.1 6.3); an Execute of
-# an instance would be a Write, one of an object a Create: CoAP tells them apart by the path alone.
-_DEPTHS: Final[Mapping[str, tuple[int, ...]]] = {
-    "read": (1, 2, 3, 4),
-    "discover": (1, 2, 3),
-    "observe": (1, 2, 3, 4),
-    "write": (3, 4),
-    "execute": (3,),
-    "write_attributes": (1, 2, 3, 4),
-}
-_LEVELS: Final = ("the root", "an object", "an instance", "a resource", "a resource instance")
-
-
-def _check_depth(operation: str, path: Path) -> None:
-    depths = _DEPTHS.get(operation)
-    if depths is None:
-        raise UsageError(
-            "operation_unknown", f"no operation {clean(operation)!r}", f"use one of {', '.join(_DEPTHS)}"
-        )
-    if len(path) not in depths:
-        fit = " or ".join(_LEVELS[depth] for depth in depths)
-        raise UsageError(
-            "path_invalid",
-            f"{path} is {_LEVELS[len(path)]}, which {operation} does not work on",
-            f"name {fit}, such as {Path((3, 0, 1, 0)[: depths[0]])}",
-        )
-
-
 def _remaining(registration: Registration, moment: Moment) -> Registration:
     """A kept registration's expiry in this run's time.
 
@@ -419,12 +435,3 @@ def _remaining(registration: Registration, moment: Moment) -> Registration:
     left_s = (registration.expires_at - moment.wall_ms) / 1000
     left_s = min(max(left_s, 0.0), float(registration.lifetime_s))
     return replace(registration, expires_at=moment.now + left_s + GRACE_S)
-
-
-def _natural(value: object) -> DataType:
-    """The data type that a JSON value is written as where no model knows the resource."""
-    if isinstance(value, bool):
-        return DataType.BOOLEAN
-    if isinstance(value, int):
-        return DataType.INTEGER
-    return DataType.FLOAT if isinstance(value, float) else DataType.STRING

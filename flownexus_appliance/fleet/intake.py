@@ -32,18 +32,20 @@ from ..lwm2m.effects import (
     RemoveObservation,
     RemoveRegistration,
     Reply,
+    Report,
+    Source,
     Success,
 )
 from ..lwm2m.model import ModelSet
-from ..lwm2m.observation import Freshness, ObservationEvent
+from ..lwm2m.observation import Freshness, Observation, ObservationEvent
 from ..lwm2m.paths import Path
-from ..lwm2m.presence import Presence
 from ..lwm2m.requests import named_endpoint, parse_register, parse_update
 from ..lwm2m.values import Record, TypeLookup
 from .identity import NOTIFY, Door
-from .ports import Action, Judge, Notification, Respond, Sender, Uplink, Verdict
+from .ports import Action, Judge, Notification, ObservationShown, Respond, Sender, Uplink, Verdict
 from .telemetry import Telemetry
 
+_HEARD: Final = frozenset({Change.REGISTERED, Change.UPDATED})
 _ENDS: Final = frozenset({Change.DEREGISTERED, Change.EXPIRED, Change.REVOKED})
 _BOOTSTRAPS: Final = frozenset({Action.BOOTSTRAP, Action.BOOTSTRAP_PACK})
 log = logging.getLogger(__name__)
@@ -53,13 +55,14 @@ log = logging.getLogger(__name__)
 class Reactions:
     """What else a device's message sets off, filled in by the fleet.
 
-    `bootstrap` takes over a request of an endpoint that may make it, and answers it.
+    `awake` is told of every message of a device, after its commit; `bootstrap` takes over a request of an
+    endpoint that may make it, and answers it.
     """
 
     onboard: Callable[[str], None]
     awake: Callable[[str], None]
     ended: Callable[[str], None]
-    read_whole: Callable[[str, Path, Judge], None]
+    read_whole: Callable[[Observation, Judge], None]
     bootstrap: Callable[[str, Uplink, Respond], None]
 
 
@@ -145,17 +148,26 @@ class Intake:
             types = self._types[endpoint] = self._models.with_versions(versions)
         return types
 
-    def keep(self, endpoint: str, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Keep what a device answered to a request of ours; done when it is on disk."""
-        received_ms = self._clock().wall_ms
-        done = self._telemetry.take(endpoint, records, received_ms)
-        when_done(done, lambda: self._telemetry.publish(endpoint, records, received_ms))
+    def keep(
+        self,
+        endpoint: str,
+        records: Sequence[Record],
+        source: Source,
+        paths: tuple[Path, ...] = (),
+        *,
+        composite: bool = False,
+    ) -> asyncio.Future[None]:
+        """Keep what a device told by no message of its own; done when it is on disk."""
+        report = Report(endpoint, source, tuple(records), self._clock().wall_ms, paths, composite)
+        done = self._telemetry.take(report)
+        when_done(done, lambda: self._telemetry.publish(report))
         return done
 
     def heard(self, device: Device, moment: Moment) -> None:
         """The device has sent something."""
         for effect in self._core.heard(device, moment):
             self._tell(effect)
+        self.reactions.awake(device.endpoint)
 
     def apply(self, effects: Effects, respond: Respond | None = None) -> asyncio.Future[None]:
         """Do what the core wants done: first the disk, then the answer, then the world."""
@@ -182,6 +194,11 @@ class Intake:
 
         when_done(done, settle, lost)
         return done
+
+    def tell_observation(self, endpoint: str, paths: tuple[Path, ...], state: ObservationShown) -> None:
+        """Tell the world how an observation stands now."""
+        told = {"endpoint": endpoint, "paths": [str(path) for path in paths], "state": state.value}
+        self._bus.publish("observation", told)
 
     # Within
 
@@ -214,9 +231,14 @@ class Intake:
         self._door.check(Action.SEND, sender, device.endpoint if device else sender.endpoint or "")
         if device is None or device.registration is None:
             raise PeerError("sender_unknown", "Send without a registration", "register first")
-        records = self._decode(device, uplink.content_format, uplink.payload, Path.ROOT, moment)
+        try:
+            records = self._decode(device, uplink.content_format, uplink.payload, Path.ROOT, moment)
+        except PeerError:
+            self.heard(device, moment)
+            raise
         self._follow(device, sender, moment)
-        self._take(device, records, moment, lambda: respond(Reply(Success.CHANGED)), lambda: respond(None))
+        report = Report(device.endpoint, Source.SEND, records, moment.wall_ms)
+        self._take(device, report, moment, lambda: respond(Reply(Success.CHANGED)), lambda: respond(None))
 
     def _follow(self, device: Device, sender: Sender, moment: Moment) -> asyncio.Future[None] | None:
         """Gather that a device speaks by another session now; None where that is nothing new.
@@ -248,7 +270,13 @@ class Intake:
                 extra={"ENDPOINT": device.endpoint, "COAP_CODE": notification.code},
             )
             done = self.apply(self._core.cancel(notification.token, ObservationEvent.FAILED))
-            when_done(done, lambda: judge(Verdict.TAKEN), lambda: judge(Verdict.SILENT))
+            self.tell_observation(device.endpoint, live.observation.paths, ObservationShown.WAITING)
+
+            def ended() -> None:
+                judge(Verdict.TAKEN)
+                self.heard(device, moment)
+
+            when_done(done, ended, lambda: judge(Verdict.SILENT))
             return
         if self._core.notified(live, number, moment.now) is not Freshness.NEW:
             self.heard(device, moment)
@@ -261,9 +289,10 @@ class Intake:
             judge(verdict)
 
         if notification.partial:
-            self.reactions.read_whole(device.endpoint, live.observation.paths[0], judged)
+            self.reactions.read_whole(live.observation, judged)
             return
-        base = live.observation.paths[0] if not live.observation.composite else Path.ROOT
+        observation = live.observation
+        base = observation.base
         try:
             records = self._decode(device, notification.content_format, notification.payload, base, moment)
         except PeerError as error:
@@ -275,7 +304,15 @@ class Intake:
             self.heard(device, moment)
             judge(Verdict.TAKEN)
             return
-        self._take(device, records, moment, lambda: judged(Verdict.TAKEN), lambda: judged(Verdict.SILENT))
+        report = Report(
+            device.endpoint,
+            Source.NOTIFY,
+            records,
+            moment.wall_ms,
+            observation.paths,
+            observation.composite,
+        )
+        self._take(device, report, moment, lambda: judged(Verdict.TAKEN), lambda: judged(Verdict.SILENT))
 
     def _decode(
         self,
@@ -284,7 +321,7 @@ class Intake:
         payload: bytes,
         base: Path,
         moment: Moment,
-    ) -> Sequence[Record]:
+    ) -> tuple[Record, ...]:
         if content_format is None:
             raise PeerError("content_format_unsupported", "no Content-Format", "send SenML CBOR (112)")
         return codecs.decode(
@@ -298,16 +335,16 @@ class Intake:
     def _take(
         self,
         device: Device,
-        records: Sequence[Record],
+        report: Report,
         moment: Moment,
         taken: Callable[[], None],
         lost: Callable[[], None],
     ) -> None:
-        done = self._telemetry.take(device.endpoint, records, moment.wall_ms)
+        done = self._telemetry.take(report)
 
         def settle() -> None:
             taken()
-            self._telemetry.publish(device.endpoint, records, moment.wall_ms)
+            self._telemetry.publish(report)
             self.heard(device, moment)
 
         when_done(done, settle, lost)
@@ -345,8 +382,9 @@ class Intake:
                         "address": registration.address,
                         "time_ms": self._clock().wall_ms,
                     },
+                    effect,
                 )
-                if change is Change.UPDATED:
+                if change in _HEARD:
                     self.reactions.awake(registration.endpoint)
                 elif change in _ENDS:
                     self.reactions.ended(registration.endpoint)
@@ -359,8 +397,6 @@ class Intake:
                         "time_ms": self._clock().wall_ms,
                     },
                 )
-                if presence is Presence.ONLINE:
-                    self.reactions.awake(endpoint)
             case Onboard(endpoint):
                 self.reactions.onboard(endpoint)
 

@@ -117,6 +117,15 @@ class Uplinks(Protocol):
         """Handle a notification; `judge` is called exactly once."""
 
 
+class ObservationShown(StrEnum):
+    """How an observation stands, as people and listeners are told."""
+
+    ACTIVE = "active"  # the device reports it
+    WAITING = "waiting"  # for the next registration, or for its turn
+    REFUSED = "refused"  # by the device
+    OFF = "off"  # somebody ended it
+
+
 class Method(StrEnum):
     GET = "GET"
     POST = "POST"
@@ -128,7 +137,11 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Downlink:
-    """A request to a device. `observe` is 0 to begin and 1 to end an observation, under `token`."""
+    """A request to a device. `observe` is 0 to begin and 1 to end an observation, under `token`.
+
+    `timeout_s` is the patience for each exchange, of which a large body takes many. `once`: it must not be
+    carried out twice, and Zephyr knows no duplicate (zephyr #86978), so it is repeated late and rarely.
+    """
 
     method: Method
     path: Path
@@ -140,16 +153,21 @@ class Downlink:
     observe: int | None = None
     token: bytes = b""
     timeout_s: float = 100.0
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DownlinkReply:
-    """What the device answered: the CoAP code as "2.05", the payload put together from its blocks."""
+    """What the device answered: the CoAP code as "2.05", the payload put together from its blocks.
+
+    `location` are its Location-Path options.
+    """
 
     code: str
     content_format: int | None = None
     payload: bytes = b""
     observe: int | None = None
+    location: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -157,7 +175,14 @@ class DownlinkReply:
 
 
 class DeviceSilent(ApplianceError):
-    """The device did not answer in time, or its address cannot be reached."""
+    """The device did not answer in time, or its address cannot be reached.
+
+    `sent` is False where it was not even asked.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", *, sent: bool = True) -> None:
+        super().__init__(code, message, hint)
+        self.sent = sent
 
 
 class Wire(Protocol):
@@ -168,6 +193,26 @@ class Wire(Protocol):
 
         Raises DeviceSilent, and PeerError where the answer is not CoAP.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A CoAP message as it went over the wire, in words.
+
+    `peer` is a `Sender.peer`, `kind` CON, NON, ACK or RST, `code` a method ("GET") or a response code
+    ("2.05"), "" of an empty message. `options` reads `Uri-Path: "3", "0" - Accept: 112`. `payload` is None
+    where it may hold keys.
+    """
+
+    peer: str
+    incoming: bool
+    kind: str
+    code: str
+    message_id: int
+    token: bytes
+    options: str
+    payload: bytes | None = field(repr=False)
+    content_format: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,15 @@ A value is published only after the commit that holds it.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from ..db.store import ResourceType, Store
 from ..events import EventBus
+from ..lwm2m.effects import Report
 from ..lwm2m.model import ModelSet
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import to_plain
-from ..lwm2m.values import DataType, Record
+from ..lwm2m.values import DataType
 
 
 class Telemetry:
@@ -23,29 +23,30 @@ class Telemetry:
         self._bus = bus
         self.values = 0
 
-    def take(self, endpoint: str, records: Sequence[Record], received_ms: int) -> asyncio.Future[None]:
+    def take(self, report: Report) -> asyncio.Future[None]:
         """Gather records into the next commit; the future is done when they are on disk."""
-        self._store.add_samples(endpoint, records, received_ms)
+        self._store.add_samples(report.endpoint, report.records, report.received_ms)
         return self._store.commit()
 
-    def publish(self, endpoint: str, records: Sequence[Record], received_ms: int) -> None:
+    def publish(self, report: Report) -> None:
         """Tell of records that are on disk."""
-        self.values += len(records)
-        self._bus.publish("values", values_event(endpoint, records, received_ms))
+        self.values += len(report.records)
+        self._bus.publish("values", values_event(report), report)
 
 
-def values_event(endpoint: str, records: Sequence[Record], received_ms: int) -> dict[str, Any]:
+def values_event(report: Report) -> dict[str, Any]:
+    """What the world is told of a report."""
     return {
-        "endpoint": endpoint,
-        "received_ms": received_ms,
+        "endpoint": report.endpoint,
+        "received_ms": report.received_ms,
         "values": [
             {
                 "path": str(r.path),
                 "value": to_plain(r.value),
                 "data_type": r.data_type.value,
-                "time_ms": received_ms if r.time_ms is None else r.time_ms,
+                "time_ms": report.received_ms if r.time_ms is None else r.time_ms,
             }
-            for r in records
+            for r in report.records
         ],
     }
 

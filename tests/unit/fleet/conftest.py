@@ -11,6 +11,8 @@ from pathlib import Path as FilePath
 import pytest
 
 from flownexus_appliance.db import writer as writer_module
+from flownexus_appliance.db.operations import EndpointOperation
+from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.db.store import Store
 from flownexus_appliance.errors import PeerError
 from flownexus_appliance.events import EventBus
@@ -35,6 +37,7 @@ from flownexus_appliance.lwm2m import codecs
 from flownexus_appliance.lwm2m.content_formats import ContentFormat
 from flownexus_appliance.lwm2m.effects import Reply
 from flownexus_appliance.lwm2m.links import Link, format_links
+from flownexus_appliance.lwm2m.operations import Kind, Operation, Status
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import Record, Value, natural_type
 from tests.box import Rows, Told, models
@@ -56,6 +59,12 @@ def senml(values: Mapping[str, Value], base: str = "/", content_format: int = CB
     """Values by path as a device sends them."""
     records = [Record(Path.parse(path), value, natural_type(value)) for path, value in values.items()]
     return codecs.encode(content_format, records, base=Path.parse(base))
+
+
+def operation(kind: str, *paths: str, values: Mapping[str, Value] | None = None, **more: object) -> Operation:
+    """An operation; the values by path are typed as the wire would."""
+    records = tuple(Record(Path.parse(p), v, natural_type(v)) for p, v in (values or {}).items())
+    return Operation(Kind(kind), tuple(map(Path.parse, paths)), records, **more)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -81,14 +90,19 @@ class Asked:
         return f"{name} {down.path}"
 
     def answer(
-        self, code: str, payload: bytes = b"", content_format: int | None = CBOR, observe: int | None = None
+        self,
+        code: str,
+        payload: bytes = b"",
+        content_format: int | None = CBOR,
+        observe: int | None = None,
+        location: tuple[str, ...] = (),
     ) -> None:
         if not self.answered.done():  # else it was given up meanwhile
-            reply = DownlinkReply(code, content_format if payload else None, payload, observe)
+            reply = DownlinkReply(code, content_format if payload else None, payload, observe, location)
             self.answered.set_result(reply)
 
-    def fail(self, error: Exception) -> None:
-        self.answered.set_exception(error)
+    def fail(self, error: Exception | None = None) -> None:
+        self.answered.set_exception(error or silent())
 
     def value(self, values: Mapping[str, Value], observe: int | None = None) -> None:
         """2.05 with these values."""
@@ -225,6 +239,40 @@ class House:
         async with asyncio.timeout(DEADLINE_S):
             return await self.notify(notification)
 
+    # What people ask
+
+    async def order(
+        self, wanted: Operation, endpoint: str = "one", *, checked: bool = False, deadline_ms: int = 0
+    ) -> EndpointOperation:
+        """Ask for an operation; it is on disk."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.fleet.operations.ask(
+                endpoint, wanted, "test", checked=checked, deadline_ms=deadline_ms
+            )
+
+    async def done(self, asked: EndpointOperation) -> EndpointOperation:
+        """An operation when it is done."""
+        kept = await self.fleet.operations.finished(asked.id, DEADLINE_S)
+        assert kept.done, kept
+        return kept
+
+    def perform(self, wanted: Operation, endpoint: str = "one") -> "asyncio.Task[EndpointOperation]":
+        """Ask, and wait until it is done."""
+
+        async def within() -> EndpointOperation:
+            return await self.done(await self.order(wanted, endpoint))
+
+        return asyncio.create_task(within())
+
+    def status(self, asked: EndpointOperation) -> str:
+        """As the disk has it."""
+        ((status,),) = self.rows("SELECT status FROM endpoint_operation WHERE id = ?", asked.id)
+        return str(status)
+
+    async def becomes(self, asked: EndpointOperation, status: Status) -> None:
+        """Until an operation is in this state on disk."""
+        await until(lambda: self.status(asked) == status)
+
     # What the test waits for
 
     async def onboarded(self) -> None:
@@ -257,6 +305,10 @@ class House:
             for number in range(len(changes)):
                 connection.execute(f"DROP TRIGGER broken_{number}")
 
+    def kill(self) -> None:
+        """As by SIGKILL: nothing more is written, whatever is said while the house is left."""
+        self.store.writer._broken = True
+
     async def healed(self) -> None:
         """Until the store takes writes again."""
 
@@ -277,15 +329,19 @@ async def a_house(
     bus = EventBus()
     store = Store(path, partial(describe, models()))
     kept = await store.start()
+    reader = Reader(path)
     try:
-        fleet = Fleet(store, bus, models(), options or FleetOptions(), clock)
+        await reader.start()
+        fleet = Fleet(store, bus, models(), options or FleetOptions(), reader.operation, clock)
         wire = ScriptedWire()
         fleet.start(kept, wire)
+        fleet.operations.open()
         try:
             yield House(fleet, store, wire, Told(bus), Rows(path), clock, path)
         finally:
             await fleet.stop()
     finally:
+        await reader.stop()
         await store.stop()
 
 

@@ -128,7 +128,7 @@ async def test_a_device_is_asked_at_its_own_server_instance(quiet_house: House) 
     await house.register("one", links=b"</1/1>,</3303/0>")
     await house.onboarded()
     result = await house.fleet.bootstrap.trigger("one")
-    assert (result.status, result.code) == ("CONFIRMED", "2.04")
+    assert (result.status, result.outcome.code) == ("CONFIRMED", "2.04")
     assert device.steps == ["execute /1/1/9"]
 
 

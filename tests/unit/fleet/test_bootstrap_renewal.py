@@ -245,7 +245,8 @@ async def test_one_that_does_not_answer_is_told_of(yard: Yard) -> None:
     device = await yard.device()
     device.mute.add("execute /1/0/9")
     await yard.looks()
-    assert asked(yard.house) == [("one", False, "its certificate ends: it did not answer")]
+    message = "its certificate ends: it did not answer: nobody knows whether the device has done it"
+    assert asked(yard.house) == [("one", False, message)]
 
 
 async def test_not_all_at_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

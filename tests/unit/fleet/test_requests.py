@@ -1,33 +1,48 @@
-"""Operations on a device: what they ask, what comes of the answers, and what makes no sense."""
+"""Requests to a device: what an operation asks, what comes of the answers, one at a time."""
 
 import asyncio
 
 import pytest
 
 from flownexus_appliance.errors import PeerError, UsageError
-from flownexus_appliance.fleet.fleet import OperationResult
-from flownexus_appliance.fleet.ports import Downlink, Method, Notification, Verdict
+from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, Method, Notification, Verdict
 from flownexus_appliance.lwm2m import codecs
+from flownexus_appliance.lwm2m.attributes import parse_attributes
 from flownexus_appliance.lwm2m.content_formats import ContentFormat
 from flownexus_appliance.lwm2m.links import Link
+from flownexus_appliance.lwm2m.operations import Operation, Status
 from flownexus_appliance.lwm2m.paths import Path
-from flownexus_appliance.lwm2m.values import DataType, Record
-from tests.peer import DEADLINE_S, until
+from flownexus_appliance.lwm2m.values import DataType, Record, Value
+from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, plain, senml, silent
+from .conftest import CBOR, ELSEWHERE, HOME, House, operation, plain, senml
 
 BARE = b"</1/0>"
 TEMPERATURE = "/3303/0/5700"
 
 
-def perform(
-    house: House, operation: str, path: str, value: object = None, arguments: str | None = None
-) -> "asyncio.Task[OperationResult]":
-    async def within() -> OperationResult:
-        async with asyncio.timeout(DEADLINE_S):
-            return await house.fleet.perform("one", operation, Path.parse(path), value, arguments)
+def read(path: str) -> Operation:
+    return operation("read", path)
 
-    return asyncio.create_task(within())
+
+def write(path: str, value: Value) -> Operation:
+    return operation("write", path, values={path: value})
+
+
+# One of each kind that a device answers.
+EACH = {
+    "read": read("/3/0"),
+    "discover": operation("discover", "/3/0"),
+    "observe": operation("observe", "/3/0"),
+    "write": write("/3/0/14", "x"),
+    "write_attributes": operation("write_attributes", "/3/0", attributes=(("pmin", "1"),)),
+    "execute": operation("execute", "/3/0/4"),
+    "create": operation("create", "/3303", values={"/3303/0/5700": 1.0}),
+    "delete": operation("delete", "/3303/0"),
+    "read_composite": operation("read_composite", "/3/0/9", "/3303"),
+    "write_composite": operation("write_composite", "/3/0/14", values={"/3/0/14": "x"}),
+    "observe_composite": operation("observe_composite", "/3/0/9", "/3303"),
+}
 
 
 def written(downlink: Downlink) -> list[tuple[str, object]]:
@@ -43,21 +58,29 @@ def written(downlink: Downlink) -> list[tuple[str, object]]:
 
 async def test_read(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", "/3303/0")
+    task = house.perform(read("/3303/0"))
     asked = await house.wire.asked()
     assert asked.address == HOME
     assert asked.downlink == Downlink(Method.GET, Path.parse("/3303/0"), accept=CBOR)
     asked.value({TEMPERATURE: 21.5, "/3303/0/5701": "Cel"})
     result = await task
-    assert (result.status, result.code, result.message, result.hint) == ("CONFIRMED", "2.05", "", "")
-    assert [(str(r.path), r.value) for r in result.values] == [(TEMPERATURE, 21.5), ("/3303/0/5701", "Cel")]
+    assert (result.status, result.outcome.code, result.outcome.message, result.outcome.hint) == (
+        "CONFIRMED",
+        "2.05",
+        "",
+        "",
+    )
+    assert [(str(r.path), r.value) for r in result.outcome.records] == [
+        (TEMPERATURE, 21.5),
+        ("/3303/0/5701", "Cel"),
+    ]
     assert house.rows.samples("one", TEMPERATURE) == [21.5], "what is read is kept"
     await house.told.value("one", TEMPERATURE, 21.5)
 
 
 async def test_a_read_is_answered_once_its_values_are_on_disk(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", TEMPERATURE)
+    task = house.perform(read(TEMPERATURE))
     asked = await house.wire.asked()
     with house.disk_held():
         asked.value({TEMPERATURE: 21.5})
@@ -68,18 +91,18 @@ async def test_a_read_is_answered_once_its_values_are_on_disk(house: House) -> N
 
 async def test_discover(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "discover", "/3303")
+    task = house.perform(operation("discover", "/3303"))
     asked = await house.wire.asked()
     assert asked.downlink == Downlink(Method.GET, Path.parse("/3303"), accept=ContentFormat.LINK)
     asked.answer("2.05", b"</3303>;pmin=10,</3303/0/5700>", ContentFormat.LINK)
     result = await task
     assert result.status == "CONFIRMED"
-    assert result.links == (Link("/3303", {"pmin": "10"}), Link(TEMPERATURE))
+    assert result.outcome.links == (Link("/3303", {"pmin": "10"}), Link(TEMPERATURE))
 
 
 async def test_write(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "write", "/3/0/14", "+01:00")
+    task = house.perform(write("/3/0/14", "+01:00"))
     asked = await house.wire.asked()
     assert (asked.downlink.method, asked.downlink.content_format, asked.downlink.accept) == (
         Method.PUT,
@@ -88,59 +111,180 @@ async def test_write(house: House) -> None:
     )
     assert written(asked.downlink) == [("/3/0/14", "+01:00")]
     asked.answer("2.04")
-    assert await task == OperationResult("CONFIRMED", "2.04")
+    result = await task
+    assert (result.status, result.outcome.code, result.outcome.records) == ("CONFIRMED", "2.04", ())
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "sent"),
-    [
-        ("/1/0/1", 60, 60),
-        ("/3303/0/5601", 20, 20.0),
-        ("/6/0/0", 48.1, 48.1),
-        ("/5/0/0", "00ff", b"\x00\xff"),
-        ("/1/0/6", True, True),
-        ("/40000/0/1", 5, 5),
-        ("/40000/0/1", 5.5, 5.5),
-        ("/40000/0/1", "text", "text"),
-        ("/40000/0/1", False, False),
-        ("/3/0/11/0", 3, 3),
-    ],
-)
-async def test_values_are_written_as_the_model_types_them(
-    house: House, path: str, value: object, sent: object
-) -> None:
+@pytest.mark.parametrize("value", [60, 20.0, -1.5, b"\x00\xff", True, False, "text", 2**40], ids=repr)
+async def test_values_are_written_as_they_are_typed(house: House, value: Value) -> None:
     await house.register(links=BARE)
-    task = perform(house, "write", path, value)
+    task = house.perform(write("/40000/0/1", value))
     asked = await house.wire.asked()
-    assert written(asked.downlink) == [(path, sent)]
+    assert written(asked.downlink) == [("/40000/0/1", value)]
     asked.answer("2.04")
     assert (await task).status == "CONFIRMED"
 
 
-@pytest.mark.parametrize(("arguments", "content_format"), [(None, None), ("", None), ("0='x'", 0)])
-async def test_execute(house: House, arguments: str | None, content_format: int | None) -> None:
+@pytest.mark.parametrize(("arguments", "content_format"), [("", None), ("0='x'", 0)])
+async def test_execute(house: House, arguments: str, content_format: int | None) -> None:
     await house.register(links=BARE)
-    task = perform(house, "execute", "/3/0/4", arguments=arguments)
+    task = house.perform(operation("execute", "/3/0/4", arguments=arguments))
     asked = await house.wire.asked()
     assert asked.downlink == Downlink(
         Method.POST,
         Path.parse("/3/0/4"),
-        payload=(arguments or "").encode(),
+        payload=arguments.encode(),
         content_format=content_format,
+        once=True,
     )
     asked.answer("2.04")
     assert (await task).status == "CONFIRMED"
 
 
+@pytest.mark.parametrize(
+    ("root", "location", "path"),
+    [
+        ("", ("3303", "2"), "/3303/2"),
+        ('</dev>;rt="oma.lwm2m",', ("dev", "3303", "2"), "/3303/2"),
+        ('</dev>;rt="oma.lwm2m",', ("3303", "2"), "/3303/2"),
+        ("", ("rd", "x"), ""),
+        ("", ("1", "2", "3", "4", "5"), ""),
+        ("", (), ""),
+    ],
+)
+async def test_create_tells_where(house: House, root: str, location: tuple[str, ...], path: str) -> None:
+    await house.register(links=root.encode() + (b"</dev/1/0>" if root else BARE))
+    task = house.perform(EACH["create"])
+    asked = await house.wire.asked()
+    assert (asked.downlink.method, asked.downlink.path, asked.downlink.once) == (
+        Method.POST,
+        Path.parse("/3303"),
+        True,
+    )
+    asked.answer("2.01", location=location)
+    result = await task
+    assert (result.status, result.outcome.code, result.outcome.location) == ("CONFIRMED", "2.01", path)
+
+
+async def test_delete(house: House) -> None:
+    await house.register(links=BARE)
+    task = house.perform(EACH["delete"])
+    asked = await house.wire.asked()
+    assert asked.downlink == Downlink(Method.DELETE, Path.parse("/3303/0"))
+    asked.answer("2.02")
+    assert ((await task).status, (await task).outcome.code) == ("CONFIRMED", "2.02")
+
+
+async def test_a_composite_read(house: House) -> None:
+    """Zephyr reads the list in the format it is to answer in: both options say the same."""
+    await house.register(links=BARE)
+    task = house.perform(EACH["read_composite"])
+    asked = await house.wire.asked()
+    down = asked.downlink
+    assert (down.method, down.path, down.content_format, down.accept) == (Method.FETCH, Path.ROOT, CBOR, CBOR)
+    assert codecs.decode_paths(CBOR, down.payload) == (Path.parse("/3/0/9"), Path.parse("/3303"))
+    asked.answer("2.05", senml({"/3/0/9": 88, TEMPERATURE: 21.5}))
+    result = await task
+    assert {str(r.path): r.value for r in result.outcome.records} == {"/3/0/9": 88, TEMPERATURE: 21.5}
+    assert house.rows.samples("one", TEMPERATURE) == [21.5]
+
+
+async def test_a_composite_write(house: House) -> None:
+    await house.register(links=BARE)
+    values: dict[str, Value] = {"/3/0/14": "Z", "/1/0/1": 60}
+    task = house.perform(operation("write_composite", *values, values=values))
+    asked = await house.wire.asked()
+    assert (asked.downlink.method, asked.downlink.path) == (Method.IPATCH, Path.ROOT)
+    assert dict(written(asked.downlink)) == values
+    asked.answer("2.04")
+    assert (await task).status == "CONFIRMED"
+
+
+async def test_a_composite_observation(house: House) -> None:
+    """Begun, reported by, and ended with the same token and the same list."""
+    await house.register(links=BARE)
+    task = house.perform(EACH["observe_composite"])
+    asked = await house.wire.asked()
+    begun = asked.downlink
+    assert (begun.method, begun.observe, len(begun.token)) == (Method.FETCH, 0, 8)
+    asked.answer("2.05", senml({"/3/0/9": 88}), observe=1)
+    assert (await task).status == "CONFIRMED"
+    news = Notification(plain(HOME), begun.token, 2, "2.05", CBOR, senml({"/3/0/9": 87, TEMPERATURE: 1.5}))
+    assert await house.verdict(news) is Verdict.TAKEN
+    assert house.rows.samples("one", TEMPERATURE) == [1.5]
+    task = house.perform(operation("cancel", "/3/0/9", "/3303"))
+    asked = await house.wire.asked()
+    ended = asked.downlink
+    assert (ended.method, ended.observe, ended.token, ended.payload) == (
+        Method.FETCH,
+        1,
+        begun.token,
+        begun.payload,
+    )
+    asked.answer("2.05", senml({"/3/0/9": 86}))
+    assert (await task).status == "CONFIRMED"
+    assert house.fleet.observed("one") == frozenset()
+    assert house.rows.observations("one") == {}
+
+
+async def test_a_device_that_observes_in_its_own_format_alone_ends_so_too(house: House) -> None:
+    await house.register(links=BARE)
+    for kind in ("observe", "cancel"):
+        task = house.perform(operation(kind, TEMPERATURE))
+        (await house.wire.asked()).answer("4.06")
+        asked = await house.wire.asked()
+        assert asked.downlink.accept is None
+        asked.answer("2.05", b"21.5", ContentFormat.TEXT, observe=1 if kind == "observe" else None)
+        assert (await task).status == "CONFIRMED"
+    assert house.fleet.observed("one") == frozenset()
+
+
+async def test_what_is_not_observed_needs_no_request_to_end(house: House) -> None:
+    await house.register(links=BARE)
+    for kind in ("cancel", "cancel_passive"):
+        result = await house.perform(operation(kind, TEMPERATURE))
+        assert (result.status, result.outcome.code) == ("CONFIRMED", "")
+    assert house.wire.log == []
+
+
+async def test_a_passive_cancel_asks_nothing_and_refuses_the_next_notification(house: House) -> None:
+    await house.register(links=BARE)
+    task = house.perform(operation("observe", TEMPERATURE))
+    asked = await house.wire.asked()
+    asked.value({TEMPERATURE: 1.0}, observe=1)
+    await task
+    await house.perform(operation("cancel_passive", TEMPERATURE))
+    assert len(house.wire.log) == 1
+    news = Notification(
+        plain(HOME), asked.downlink.token, 2, "2.05", CBOR, senml({TEMPERATURE: 2.0}, TEMPERATURE)
+    )
+    assert await house.verdict(news) is Verdict.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"), [("2.05", True), ("4.04", True), ("4.05", False), ("5.00", False)]
+)
+async def test_an_observation_ends_when_the_device_says_so(house: House, code: str, ended: bool) -> None:
+    await house.register(links=BARE)
+    task = house.perform(operation("observe", TEMPERATURE))
+    (await house.wire.asked()).value({TEMPERATURE: 1.0}, observe=1)
+    await task
+    task = house.perform(operation("cancel", TEMPERATURE))
+    (await house.wire.asked()).answer(code, senml({TEMPERATURE: 2.0}, TEMPERATURE))
+    result = await task
+    assert result.outcome.code == code
+    assert (house.fleet.observed("one") == frozenset()) is ended
+
+
 async def test_observe(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "observe", TEMPERATURE)
+    task = house.perform(operation("observe", TEMPERATURE))
     asked = await house.wire.asked()
     down = asked.downlink
     assert (down.method, down.accept, down.observe, len(down.token)) == (Method.GET, CBOR, 0, 8)
     asked.value({TEMPERATURE: 21.5}, observe=5)
     result = await task
-    assert (result.status, [r.value for r in result.values]) == ("CONFIRMED", [21.5])
+    assert (result.status, [r.value for r in result.outcome.records]) == ("CONFIRMED", [21.5])
     assert house.rows.observations("one") == {TEMPERATURE: down.token}
     assert house.fleet.observed("one") == {Path.parse(TEMPERATURE)}
     again = Notification(plain(HOME), down.token, 5, "2.05", CBOR, senml({TEMPERATURE: 9.0}, TEMPERATURE))
@@ -150,7 +294,7 @@ async def test_observe(house: House) -> None:
 
 async def test_a_notification_that_overtakes_the_answer_to_its_observe(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "observe", TEMPERATURE)
+    task = house.perform(operation("observe", TEMPERATURE))
     asked = await house.wire.asked()
     token = asked.downlink.token
     second = Notification(plain(HOME), token, 6, "2.05", CBOR, senml({TEMPERATURE: 2.0}, TEMPERATURE))
@@ -168,7 +312,7 @@ async def test_an_observe_replaces_one_of_the_same_path(house: House) -> None:
     await house.register(links=BARE)
     tokens = []
     for _ in range(2):
-        task = perform(house, "observe", TEMPERATURE)
+        task = house.perform(operation("observe", TEMPERATURE))
         asked = await house.wire.asked()
         asked.value({TEMPERATURE: 1.0}, observe=1)
         await task
@@ -179,7 +323,8 @@ async def test_an_observe_replaces_one_of_the_same_path(house: House) -> None:
 
 async def test_write_attributes(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "write_attributes", TEMPERATURE, arguments="pmin=10&pmax=60&&gt")
+    attributes = parse_attributes(["pmin=10", "pmax=60", "gt"])
+    task = house.perform(operation("write_attributes", TEMPERATURE, attributes=attributes))
     asked = await house.wire.asked()
     assert asked.downlink == Downlink(Method.PUT, Path.parse(TEMPERATURE), query=("pmin=10", "pmax=60", "gt"))
     asked.answer("2.04")
@@ -189,42 +334,46 @@ async def test_write_attributes(house: House) -> None:
 # Answers
 
 
-@pytest.mark.parametrize("operation", ["read", "discover", "observe", "write", "execute", "write_attributes"])
-async def test_an_error_of_the_device_is_a_failed_result(house: House, operation: str) -> None:
+@pytest.mark.parametrize("kind", EACH)
+async def test_an_error_of_the_device_is_a_failed_result(house: House, kind: str) -> None:
     await house.register(links=BARE)
-    path = {"write": "/3/0/14", "execute": "/3/0/4"}.get(operation, "/3/0")
-    task = perform(house, operation, path, "x")
+    task = house.perform(EACH[kind])
     (await house.wire.asked()).answer("4.05", b"no\tway", 0)
     result = await task
-    assert (result.status, result.code, result.message) == ("FAILED", "4.05", "no?way")
+    assert (result.status, result.outcome.code, result.outcome.message) == ("FAILED", "4.05", "no?way")
+    assert result.attempts == 1
     assert house.fleet.presence("one") == "online"
     await until(lambda: house.rows.observations("one") == {})
 
 
-@pytest.mark.parametrize("operation", ["read", "discover", "observe", "execute", "write_attributes"])
-async def test_no_answer_is_a_failed_result(house: House, operation: str) -> None:
+@pytest.mark.parametrize("kind", EACH)
+async def test_no_answer_is_tried_again_unless_it_may_have_been_done(house: House, kind: str) -> None:
     await house.register(links=BARE)
-    task = perform(house, operation, "/3/0/4" if operation == "execute" else "/3")
-    (await house.wire.asked()).fail(silent())
-    result = await task
-    assert (result.status, result.code) == ("FAILED", "")
-    assert result.message
-    assert result.hint
+    asked = await house.order(EACH[kind])
+    (await house.wire.asked()).fail()
     await house.told.presence("one", "offline")
+    once = kind in ("execute", "create")
+    await house.becomes(asked, Status.FAILED if once else Status.QUEUED)
+    kept = await house.fleet.operations.finished(asked.id, 0)
+    assert (kept.outcome.code, kept.attempts) == ("", 1)
+    assert ("nobody knows" in kept.outcome.message) is once
+    assert kept.outcome.message
+    assert kept.outcome.hint
+    assert house.rows.observations("one") == {}
 
 
-@pytest.mark.parametrize("operation", ["discover", "write", "execute", "read"])
-async def test_any_answer_shows_that_the_device_is_there(house: House, operation: str) -> None:
+@pytest.mark.parametrize("kind", ["discover", "write", "execute", "read"])
+async def test_any_answer_shows_that_the_device_is_there(house: House, kind: str) -> None:
+    """Even to what was asked of one that was taken to be gone: the box's own requests are."""
     await house.register(links=BARE)
-    task = perform(house, "read", "/3")
-    (await house.wire.asked()).fail(silent())
-    await task
-    assert house.fleet.presence("one") == "offline"
-    path = {"write": "/3/0/14", "execute": "/3/0/4"}.get(operation, "/3")
-    task = perform(house, operation, path, "x")
+    await house.order(read("/3"))
+    (await house.wire.asked()).fail()
+    await house.told.presence("one", "offline")
+    task = asyncio.create_task(house.fleet._performer.perform("one", EACH[kind]))
     (await house.wire.asked()).answer("4.04")
-    await task
+    assert (await task).code == "4.04"
     assert house.fleet.presence("one") == "online"
+    (await house.wire.asked()).answer("4.04")  # and what waited for it is asked again
 
 
 @pytest.mark.parametrize(
@@ -234,27 +383,31 @@ async def test_any_answer_shows_that_the_device_is_there(house: House, operation
 )
 async def test_an_answer_that_nobody_understands(house: House, content_format: int, payload: bytes) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", "/3303")
+    task = house.perform(read("/3303"))
     (await house.wire.asked()).answer("2.05", payload, content_format)
     result = await task
-    assert (result.status, result.code) == ("FAILED", "")
-    assert result.message
+    assert (result.status, result.outcome.code) == ("FAILED", "")
+    assert result.outcome.message
     assert house.rows("SELECT count(*) FROM resource") == [(0,)]
 
 
 async def test_an_answer_without_a_format(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", "/3303")
+    task = house.perform(read("/3303"))
     (await house.wire.asked()).answer("2.05")
     assert (await task).status == "FAILED"
 
 
 async def test_a_broken_answer_of_the_wire(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", "/3303")
+    task = house.perform(read("/3303"))
     (await house.wire.asked()).fail(PeerError("payload_invalid", "blocks do not fit", "try again"))
     result = await task
-    assert (result.status, result.message, result.hint) == ("FAILED", "blocks do not fit", "try again")
+    assert (result.status, result.outcome.message, result.outcome.hint) == (
+        "FAILED",
+        "blocks do not fit",
+        "try again",
+    )
 
 
 # Formats
@@ -279,12 +432,12 @@ async def test_the_format_is_named_by_what_the_client_says(
     house: House, links: bytes, version: str, wanted: ContentFormat
 ) -> None:
     await house.register(links=links, version=version)
-    task = perform(house, "read", TEMPERATURE)
+    task = house.perform(read(TEMPERATURE))
     asked = await house.wire.asked()
     assert asked.downlink.accept == wanted
     asked.answer("2.05", senml({TEMPERATURE: 5.0}, TEMPERATURE, wanted), wanted)
-    assert [record.value for record in (await task).values] == [5.0]
-    task = perform(house, "write", "/3/0/14", "Z")
+    assert [record.value for record in (await task).outcome.records] == [5.0]
+    task = house.perform(write("/3/0/14", "Z"))
     asked = await house.wire.asked()
     assert asked.downlink.content_format == wanted
     asked.answer("2.04")
@@ -293,24 +446,24 @@ async def test_the_format_is_named_by_what_the_client_says(
 
 async def test_4_06_is_asked_again_without_a_format(house: House) -> None:
     await house.register(links=BARE)
-    task = perform(house, "read", TEMPERATURE)
+    task = house.perform(read(TEMPERATURE))
     (await house.wire.asked()).answer("4.06")
     asked = await house.wire.asked()
     assert asked.downlink == Downlink(Method.GET, Path.parse(TEMPERATURE))
     asked.answer("2.05", b"21.5", ContentFormat.TEXT)
     result = await task
-    assert [(r.value, r.data_type) for r in result.values] == [(21.5, DataType.FLOAT)]
+    assert [(r.value, r.data_type) for r in result.outcome.records] == [(21.5, DataType.FLOAT)]
 
 
 async def test_the_answer_is_read_by_its_own_format(house: House) -> None:
     """wakaama answers TLV whatever is asked for."""
     await house.register(links=BARE)
-    task = perform(house, "read", "/3/0")
+    task = house.perform(read("/3/0"))
     tlv = codecs.encode(
         ContentFormat.TLV, [Record(Path.parse("/3/0/9"), 88, DataType.INTEGER)], base=Path.parse("/3/0")
     )
     (await house.wire.asked()).answer("2.05", tlv, ContentFormat.TLV)
-    assert [(str(r.path), r.value) for r in (await task).values] == [("/3/0/9", 88)]
+    assert [(str(r.path), r.value) for r in (await task).outcome.records] == [("/3/0/9", 88)]
 
 
 # One at a time
@@ -319,47 +472,66 @@ async def test_the_answer_is_read_by_its_own_format(house: House) -> None:
 async def test_operations_wait_for_each_other(house: House) -> None:
     await house.register(links=BARE)
     await house.register("other", ELSEWHERE, BARE)
-    tasks = [perform(house, "read", "/3") for _ in range(5)]
-    other = asyncio.create_task(house.fleet.perform("other", "read", Path.parse("/3"), None, None))
+    tasks = [house.perform(read("/3")) for _ in range(5)]
+    tasks.append(house.perform(read("/3"), "other"))
     first, elsewhere = await house.wire.asked(), await house.wire.asked()
     assert {first.address, elsewhere.address} == {HOME, ELSEWHERE}
     for asked in (elsewhere, first):
         asked.answer("4.04")
     for _ in range(4):
         (await house.wire.asked()).answer("4.04")
-    assert {(await task).code for task in (*tasks, other)} == {"4.04"}
+    assert {(await task).outcome.code for task in tasks} == {"4.04"}
+    assert house.wire.most_a_device == 1
+
+
+async def test_what_the_box_asks_waits_too(house: House) -> None:
+    await house.register(links=BARE)
+    first = house.perform(read("/3"))
+    asked = await house.wire.asked()
+    own = asyncio.create_task(house.fleet._performer.perform("one", read("/4")))
+    asked.answer("4.04")
+    assert str((await house.wire.asked()).downlink.path) == "/4"
+    house.wire.log[-1].answer("4.04")
+    await own
+    await first
     assert house.wire.most_a_device == 1
 
 
 async def test_one_that_is_given_up_lets_the_next_go(house: House) -> None:
     await house.register(links=BARE)
-    first, second = perform(house, "read", "/3"), perform(house, "read", "/4")
+    first = await house.order(read("/3"))
     await house.wire.asked()
-    first.cancel()
+    second = house.perform(read("/4"))
+    cancelled = await house.fleet.operations.cancel(first.id)
+    assert (cancelled.status, house.status(first)) == (Status.CANCELLED, "CANCELLED")
     asked = await house.wire.asked()
     assert str(asked.downlink.path) == "/4"
     asked.answer("4.04")
-    assert (await second).code == "4.04"
+    assert (await second).outcome.code == "4.04"
 
 
-async def test_what_waits_while_the_device_registers_anew_is_not_sent(house: House) -> None:
+async def test_what_waits_while_the_device_registers_anew_goes_to_its_new_life(house: House) -> None:
     await house.register(links=BARE)
-    first, second = perform(house, "read", "/3"), perform(house, "read", "/4")
+    own = asyncio.create_task(house.fleet._performer.perform("one", read("/3")))
     asked = await house.wire.asked()
+    waiting = await house.order(EACH["execute"])
+    await house.becomes(waiting, Status.SENDING)
     house.clock.advance(1)
     await house.register(address=ELSEWHERE, links=BARE)
-    asked.fail(silent())
-    assert (await first).status == "FAILED"
-    result = await second
-    assert result.status == "FAILED"
-    assert "anew" in result.message
-    assert len(house.wire.log) == 1
+    asked.fail()
+    with pytest.raises(DeviceSilent):
+        await own
+    asked = await house.wire.asked()
+    assert (asked.address, len(house.wire.log)) == (ELSEWHERE, 2)
+    asked.answer("2.04")
+    result = await house.done(waiting)
+    assert (result.status, result.attempts) == ("CONFIRMED", 1), "the former life was not even asked"
     assert house.fleet.presence("one") == "online", "the silent one was its former life"
 
 
 async def test_what_waits_while_the_device_moves_goes_to_its_new_address(house: House) -> None:
     registration_id = await house.register(links=BARE)
-    first, second = perform(house, "read", "/3"), perform(house, "read", "/4")
+    first, second = house.perform(read("/3")), house.perform(read("/4"))
     asked = await house.wire.asked()
     await house.update(registration_id, ELSEWHERE)
     asked.answer("4.04")
@@ -373,7 +545,7 @@ async def test_what_waits_while_the_device_moves_goes_to_its_new_address(house: 
 async def test_locks_do_not_pile_up(house: House) -> None:
     for number in range(20):
         await house.register(f"dev-{number}", f"192.0.2.7:{number + 1}", BARE)
-        task = asyncio.create_task(house.fleet.perform(f"dev-{number}", "read", Path.parse("/3"), None, None))
+        task = house.perform(read("/3"), f"dev-{number}")
         (await house.wire.asked()).answer("4.04")
         await task
     del task
@@ -384,64 +556,77 @@ async def test_locks_do_not_pile_up(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "path", "value", "code"),
+    ("wanted", "code"),
     [
-        ("fly", "/3", None, "operation_unknown"),
-        ("", "/3", None, "operation_unknown"),
-        ("read", "/", None, "path_invalid"),
-        ("observe", "/", None, "path_invalid"),
-        ("discover", "/", None, "path_invalid"),
-        ("discover", "/3/0/11/0", None, "path_invalid"),
-        ("write_attributes", "/", None, "path_invalid"),
-        ("write", "/3", 1, "path_invalid"),
-        ("write", "/3/0", 1, "path_invalid"),
-        ("execute", "/3", None, "path_invalid"),
-        ("execute", "/3/0", None, "path_invalid"),
-        ("execute", "/3/0/11/0", None, "path_invalid"),
-        ("write", "/3/0/13", "soon", "value_invalid"),
-        ("write", "/3/0/14", None, "value_invalid"),
-        ("write", "/3/0/14", {"a": 1}, "value_invalid"),
-        ("write", "/3/0/14", [1], "value_invalid"),
-        ("write", "/5/0/0", "xyz", "value_invalid"),
-        ("write", "/3/0/4", 1, "value_invalid"),
-        ("write", "/40000/0/1", 2**70, "value_invalid"),
+        (read("/"), "path_invalid"),
+        (operation("observe", "/"), "path_invalid"),
+        (operation("discover", "/"), "path_invalid"),
+        (operation("discover", "/3/0/11/0"), "path_invalid"),
+        (operation("write_attributes", "/", attributes=(("pmin", "1"),)), "path_invalid"),
+        (operation("write_attributes", "/3"), "attributes_invalid"),
+        (operation("write", "/3", values={"/3/0/14": 1}), "path_invalid"),
+        (operation("write", "/3/0"), "value_missing"),
+        (operation("execute", "/3"), "path_invalid"),
+        (operation("execute", "/3/0"), "path_invalid"),
+        (operation("execute", "/3/0/11/0"), "path_invalid"),
+        (operation("execute", "/3/0/4", arguments="x"), "arguments_invalid"),
+        (operation("read_composite", "/3", "/3/0/9"), "paths_invalid"),
     ],
+    ids=lambda value: str(value) if isinstance(value, str) else f"{value.kind} {value.path}",
 )
-async def test_what_makes_no_sense_is_never_sent(
-    house: House, operation: str, path: str, value: object, code: str
-) -> None:
+async def test_what_makes_no_sense_is_never_sent(house: House, wanted: Operation, code: str) -> None:
     await house.register(links=BARE)
     with pytest.raises(UsageError) as raised:
-        await perform(house, operation, path, value)
+        await house.order(wanted)
     assert raised.value.code == code
     assert raised.value.message
     assert raised.value.hint
     assert house.wire.log == []
+    assert house.rows("SELECT count(*) FROM endpoint_operation") == [(0,)], "nothing is queued"
 
 
-@pytest.mark.parametrize("operation", ["read", "discover", "observe", "write", "execute", "write_attributes"])
-async def test_a_device_that_is_not_there(house: House, operation: str) -> None:
-    path = "/3/0/4" if operation == "execute" else "/3/0/14"
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        (operation("write", "/40000/0/1", values={"/40000/0/1": "\ud800"}), "not of type string"),
+        (operation("write", "/3/0/14", values={"/3/0/14": "x"}, content_format=40), "is not supported"),
+        (operation("read_composite", "/3", content_format=11542), "is not supported"),
+    ],
+)
+async def test_what_cannot_be_put_in_a_message_fails_and_is_not_sent(
+    house: House, wanted: Operation, code: str
+) -> None:
+    await house.register(links=BARE)
+    result = await house.perform(wanted)
+    assert (result.status, result.outcome.code, result.attempts) == ("FAILED", "", 0)
+    assert code in result.outcome.message
+    assert house.wire.log == []
+
+
+@pytest.mark.parametrize("kind", EACH)
+async def test_a_device_that_is_not_there(house: House, kind: str) -> None:
     with pytest.raises(UsageError) as raised:
-        await perform(house, operation, path, "x")
+        await house.order(EACH[kind])
     assert (raised.value.code, bool(raised.value.hint)) == ("endpoint_unknown", True)
     await house.deregister(await house.register(links=BARE))
-    with pytest.raises(UsageError) as raised:
-        await perform(house, operation, path, "x")
-    assert (raised.value.code, bool(raised.value.hint)) == ("endpoint_offline", True)
+    asked = await house.order(EACH[kind])
     assert house.wire.log == []
     assert house.rows.observations("one") == {}
+    assert house.status(asked) == Status.QUEUED, "it is asked when it comes back"
+    await house.register(links=BARE)
+    (await house.wire.asked()).answer("4.04")
+    assert (await house.done(asked)).outcome.code == "4.04"
 
 
 async def test_a_device_that_leaves_while_it_is_asked(house: House) -> None:
     registration_id = await house.register(links=BARE)
-    first, second = perform(house, "read", TEMPERATURE), perform(house, "read", "/4")
+    first = house.perform(read(TEMPERATURE))
     asked = await house.wire.asked()
+    second = await house.order(read("/4"))
     await house.deregister(registration_id)
     asked.value({TEMPERATURE: 1.0})
     assert (await first).status == "CONFIRMED"
-    with pytest.raises(UsageError) as raised:
-        await second
-    assert raised.value.code == "endpoint_offline"
+    assert house.status(second) == Status.QUEUED
+    assert len(house.wire.log) == 1
     assert house.fleet.presence("one") == "offline", "an answer after the farewell makes nobody present"
     assert house.fleet.counts()["online"] == 0

@@ -12,7 +12,7 @@ from flownexus_appliance.lwm2m.paths import Path
 from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, a_house, plain, plays_a_thermometer, senml
+from .conftest import CBOR, ELSEWHERE, HOME, House, a_house, operation, plain, plays_a_thermometer, senml
 
 LINKS = b"</3/0>,</3303/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -45,7 +45,7 @@ async def test_registrations_and_observations_outlive_a_restart(tmp_path: FilePa
         assert house.fleet.presence("one") == "online"
         assert await house.update(registration_id) == Reply(Success.CHANGED)
         assert await house.outcome(house.send_request({TEMPERATURE: 1.0})) == Reply(Success.CHANGED)
-        result = await house.fleet.perform("one", "read", Path.parse(TEMPERATURE), None, None)
+        result = await house.perform(operation("read", TEMPERATURE))
         assert result.status == "CONFIRMED"
         assert {asked.address for asked in house.wire.log} == {HOME}
 

@@ -17,11 +17,10 @@ from flownexus_appliance.errors import PeerError
 from flownexus_appliance.fleet.fleet import FleetOptions
 from flownexus_appliance.fleet.ports import Action, Notification, Respond, Sender, Uplink, Verdict
 from flownexus_appliance.lwm2m.effects import Reply, Success
-from flownexus_appliance.lwm2m.paths import Path
 from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import CBOR, ELSEWHERE, HOME, House, Outcome, a_house, plain, senml
+from .conftest import CBOR, ELSEWHERE, HOME, House, Outcome, a_house, operation, plain, senml
 from .test_intake import BARE, TEMPERATURE, code_of, observed, value
 
 ENROLLING = Sender(session_name(b"enrol"), HOME, enrolling=True)
@@ -190,7 +189,7 @@ async def test_a_notification_takes_it_there_too(secure: Secure) -> None:
     assert await judged is Verdict.TAKEN
     assert secure.session() == (SECOND.session, ELSEWHERE)
     secure.house.wire.plays[SECOND.peer] = lambda asked: asked.value({TEMPERATURE: 3.0})
-    result = await secure.house.fleet.perform("one", "read", Path.parse(TEMPERATURE), None, None)
+    result = await secure.house.perform(operation("read", TEMPERATURE))
     assert result.status == "CONFIRMED", "requests go by the new session"
 
 
