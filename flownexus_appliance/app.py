@@ -20,6 +20,7 @@ from .errors import UsageError
 from .events import EventBus
 from .fleet.certificates import Certificates, Shown
 from .fleet.fleet import Fleet, FleetOptions
+from .fleet.models import Models
 from .fleet.telemetry import describe
 from .http.ports import PlainCoap, Sources
 from .http.server import HttpOptions, HttpServer
@@ -30,6 +31,7 @@ from .system import clock, network
 from .system.config import CertificatesConfig, Config
 
 DATABASE = "flownexus.db"
+MODELS = "models"
 PKI = "pki"
 log = logging.getLogger(__name__)
 
@@ -51,20 +53,22 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_take_folder(state))
-        models = load_registry()
+        models = Models(state / MODELS, load_registry())
+        await models.start()
         # Numbers go on rising over a restart, so a browser that reconnects knows what it missed.
         bus = EventBus(first_number=clock.wall_ms())
-        store = Store(state / DATABASE, partial(describe, models))
+        store = Store(state / DATABASE, partial(describe, models.set))
         kept = await store.start()
         stack.push_async_callback(store.stop)
+        models.tell(store.describe_again)
         reader = Reader(state / DATABASE)
         await reader.start()
         stack.push_async_callback(reader.stop)
         options = FleetOptions(
             config.fleet.watch_list, config.fleet.awake_window_s, config.fleet.max_plain_endpoints
         )
-        fleet = Fleet(store, bus, models, options, clock.now)
-        web = HttpOptions(state, config.http.host, config.http.port)
+        fleet = Fleet(store, bus, models.set, options, reader.operation, clock.now)
+        web = HttpOptions(state, config.http.host, config.http.port, leshan=config.leshan)
         certificates = Certificates(
             Authority(state / PKI),
             bus,
@@ -84,10 +88,21 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         fleet.bootstrap.attach(certificates)
         stack.push_async_callback(fleet.stop)
         await coap.start()
+        fleet.operations.open()
         fleet.bootstrap.listen_on(coap.port, coap.secure_port)
         http = HttpServer(
             replace(web, coap_uris=_uris(config, coap), plain=_plain(config, coap)),
-            Sources(reader, fleet, fleet.credentials, certificates, fleet.bootstrap, bus, models),
+            Sources(
+                reader,
+                fleet,
+                fleet.operations,
+                fleet.credentials,
+                certificates,
+                fleet.bootstrap,
+                bus,
+                models,
+                coap,
+            ),
         )
         if shown.https is not None:
             http.use_certificate(shown.https.chain, shown.https.key)

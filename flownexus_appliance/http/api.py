@@ -1,13 +1,16 @@
 """The REST interface under /api/v1: devices, their resources, and the stream. Times are ms since 1970.
 
-The other `api_*.py` have series, operations, credentials, certificates and bootstrap. Everything is JSON;
-errors have the shape of `errors.py`.
+The other `api_*.py` have series, history, operations, observations, models, credentials, certificates and
+bootstrap; `openapi.py` describes all of it. Errors have the shape of `errors.py`.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Annotated, Any, Final
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from .. import __version__
 from ..errors import UsageError
@@ -15,21 +18,25 @@ from . import (
     api_bootstrap,
     api_certificates,
     api_credentials,
+    api_history,
+    api_models,
+    api_observations,
     api_operations,
     api_series,
     devices,
+    openapi,
     provisioning,
     requests,
 )
 from .answers import json_answer
 from .devices import Device
 from .ports import PARTS
-from .provisioning import EnrolmentState
+from .provisioning import MAX_LABEL, EnrolmentState
 from .resources import ResourceState, describe
-from .stream import serve_stream
+from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Query, Route, get, page, search
+from .stream import DETAIL_ENDPOINTS, MESSAGES, serve_stream
+from .wording import STATES
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 500
 # Beyond what a page shows at once, a listener is better off with the whole fleet.
 MAX_STREAM_ENDPOINTS: Final = 200
 MAX_EVENT_NUMBER: Final = 2**53
@@ -45,6 +52,8 @@ class DeviceList:
 
 @dataclass(frozen=True, slots=True)
 class ResourceList:
+    """Resources with their newest values, by path."""
+
     items: list[ResourceState]
 
 
@@ -63,20 +72,108 @@ class BoxStatus:
     certificates_next_step_ms: int | None
 
 
-def routes() -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`status` is ok while the database can be read; `devices` by presence."""
+
+    status: str
+    devices: dict[str, int]
+
+
+class DeviceChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What is left out stays. `awake_window_s` is for how long a device in Queue Mode listens after it was
+    heard; 0 or null: as configured."""
+
+    # The bounds are checked by the fleet, with errors of their own.
+    label: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_LABEL})] | UnsetType = UNSET
+    awake_window_s: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0})] | UnsetType | None = (
+        UNSET
+    )
+
+
+def routes() -> list[Route]:
+    """All of the API, each address once."""
     return [
-        web.get("/api/v1/endpoints", list_devices),
-        web.get("/api/v1/endpoints/{endpoint}", show_device),
-        web.get("/api/v1/endpoints/{endpoint}/resources", list_resources),
-        web.get("/api/v1/endpoints/{endpoint}/resources/{path:.+}", list_resources),
+        *_device_routes(),
         *api_series.routes(),
+        *api_history.routes(),
         *api_operations.routes(),
+        *api_observations.routes(),
+        *api_models.routes(),
         *api_credentials.routes(),
         *api_certificates.routes(),
         *api_bootstrap.routes(),
-        web.get("/api/v1/stream", stream, allow_head=False),  # it would never end
-        web.get("/api/v1/status", status),
-        web.get("/healthz", health),
+        *_box_routes(),
+    ]
+
+
+def _device_routes() -> list[Route]:
+    one = "/api/v1/endpoints/{endpoint}"
+    return [
+        get(
+            "/api/v1/endpoints",
+            list_devices,
+            "Devices by name",
+            "devices",
+            DeviceList,
+            search("names and labels"),
+            Query("state", "Those in this state", values=tuple(STATES)),
+            *page(),
+        ),
+        get(one, show_device, "A device with its registration", "devices", Device),
+        Route(
+            "PATCH",
+            one,
+            change_device,
+            "Set a device's label and awake window",
+            "devices",
+            (Answer(Device),),
+            body=DeviceChange,
+        ),
+        get(
+            f"{one}/resources",
+            list_resources,
+            "The newest value of every resource that a device has told",
+            "resources",
+            ResourceList,
+        ),
+        get(
+            f"{one}/resources/{{path:.+}}",
+            list_resources,
+            "The newest values at or below a path",
+            "resources",
+            ResourceList,
+        ),
+    ]
+
+
+def _box_routes() -> list[Route]:
+    events = Answer(
+        media=("text/event-stream",),
+        help="Server-sent events; x-events has what their data is",
+        events={**MESSAGES, "counts": dict[str, int], "reset": dict[str, Any]},
+    )
+    return [
+        Route(
+            "GET",
+            "/api/v1/stream",
+            stream,
+            "What happens in the box, as it happens",
+            "box",
+            (events,),
+            (
+                Query("endpoint", "Only of these devices", repeated=True),
+                Query("after", "The id of the last event that was read", int, low=0, high=MAX_EVENT_NUMBER),
+            ),
+            headers=(Query("Last-Event-ID", "As after, and goes before it: browsers send it by themselves"),),
+            endless=True,
+            help=f"A listener to up to {DETAIL_ENDPOINTS} devices gets every event; to more, of each "
+            "resource, operation and observation only the newest. counts has the devices by presence. reset "
+            "means that something was missed: read anew what you show.",
+        ),
+        get("/api/v1/status", status, "The box at a glance", "box", BoxStatus),
+        get("/api/v1/openapi.json", show_description, "This description", "box", dict[str, Any]),
+        get("/healthz", health, "Whether the box works: 200 while the database can be read", "box", Health),
     ]
 
 
@@ -91,6 +188,16 @@ async def list_devices(request: web.Request) -> web.Response:
 async def show_device(request: web.Request) -> web.Response:
     """GET endpoints/{endpoint}"""
     return json_answer(await devices.device(request.app[PARTS], requests.endpoint(request)))
+
+
+async def change_device(request: web.Request) -> web.Response:
+    """PATCH endpoints/{endpoint} {"label", "awake_window_s"}"""
+    parts, endpoint = request.app[PARTS], requests.endpoint(request)
+    wanted = await requests.body(request, DeviceChange)
+    label = None if wanted.label is UNSET else wanted.label
+    window_s = None if wanted.awake_window_s is UNSET else wanted.awake_window_s or 0.0
+    await parts.fleet.configure(endpoint, label=label, awake_window_s=window_s)
+    return json_answer(await devices.device(parts, endpoint))
 
 
 async def list_resources(request: web.Request) -> web.Response:
@@ -146,8 +253,18 @@ async def status(request: web.Request) -> web.Response:
     )
 
 
+async def show_description(request: web.Request) -> web.Response:
+    """GET openapi.json"""
+    return json_answer(_description())
+
+
+@cache
+def _description() -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(openapi.document(routes())))
+
+
 async def health(request: web.Request) -> web.Response:
     """GET /healthz: 200 while the database can be read."""
     parts = request.app[PARTS]
     await parts.reader.endpoint("")
-    return json_answer({"status": "ok", "devices": dict(parts.fleet.counts())})
+    return json_answer(Health("ok", dict(parts.fleet.counts())))

@@ -6,21 +6,67 @@ The name "" stands for the default. LwM2M Core 1.1.1 section 6.1; the configurat
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypedDict, cast
 
+import msgspec
 from aiohttp import web
 
 from ..errors import UsageError, clean
-from ..lwm2m.bootstrap_config import BootstrapConfig, parse_config, plain_config
+from ..lwm2m.bootstrap_config import (
+    MAX_PATHS,
+    MAX_PERIOD_S,
+    MAX_WRITES,
+    BootstrapConfig,
+    Security,
+    parse_config,
+    plain_config,
+)
+from ..lwm2m.paths import MAX_ID
+from ..lwm2m.plain import PlainValue
 from . import devices, requests
 from .answers import json_answer
-from .api_operations import answer_of
+from .operations import OperationState, state_of
 from .ports import PARTS, Parts
+from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Route, get, page, search
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 500
+TAG: Final = "bootstrap"
 # Of the long form's Security instances: what a device keeps to itself is not shown again.
 SECRETS: Final = ("secretKey", "smsBindingKeySecret")
+
+
+PeriodS = Annotated[int, msgspec.Meta(ge=0, le=MAX_PERIOD_S)]
+PathTexts = Annotated[list[str], msgspec.Meta(max_length=MAX_PATHS)]
+# Instances by number, each with its resources by name: see the table of `lwm2m.bootstrap_instances`.
+InstancesByNumber = dict[str, dict[str, Any]]
+
+
+class ConfigFields(TypedDict, total=False):
+    """What a device is given; every field may be left out.
+
+    Short form: the fields up to `content_format`, and `security` a word. Long form, as Leshan's bootstrap API
+    has it: `servers`, `security` and `acls` are instances by number, beside `toDelete`,
+    `autoIdForSecurityObject` and `contentFormat`. The two do not mix.
+    """
+
+    security: Security | InstancesByNumber
+    uri: str | None
+    lifetime_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_PERIOD_S)]
+    binding: Annotated[str, msgspec.Meta(pattern="^[UTSNMHQ]{1,8}$")]
+    short_server_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
+    default_pmin_s: PeriodS | None
+    default_pmax_s: PeriodS | None
+    mute_send: bool | None
+    delete: PathTexts
+    read: PathTexts
+    writes: Annotated[dict[str, PlainValue], msgspec.Meta(max_length=MAX_WRITES)]
+    renew_before_s: PeriodS
+    content_format: int | str | None
+    servers: InstancesByNumber
+    acls: InstancesByNumber
+    oscore: Annotated[InstancesByNumber, msgspec.Meta(max_length=0)]
+    toDelete: PathTexts
+    autoIdForSecurityObject: bool
+    contentFormat: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +78,7 @@ class ConfigEntry:
 
     endpoint: str
     own: bool
-    config: dict[str, Any]
+    config: ConfigFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +90,46 @@ class ConfigList:
     next: str | None
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
+    default, own = "/api/v1/bootstrap", "/api/v1/bootstrap/{endpoint}"
+    entry_answer = (Answer(ConfigEntry),)
     return [
-        web.get("/api/v1/bootstrap", list_configs),
-        web.put("/api/v1/bootstrap", put_default),
-        web.delete("/api/v1/bootstrap", remove_default),
-        web.get("/api/v1/bootstrap/{endpoint}", show_config),
-        web.put("/api/v1/bootstrap/{endpoint}", put_config),
-        web.delete("/api/v1/bootstrap/{endpoint}", remove_config),
-        web.post("/api/v1/endpoints/{endpoint}/bootstrap", trigger),
+        get(
+            default,
+            list_configs,
+            "The default configuration, and those of devices with their own",
+            TAG,
+            ConfigList,
+            search("names"),
+            *page(),
+        ),
+        Route("PUT", default, put_default, "Set the default", TAG, entry_answer, body=ConfigFields),
+        Route("DELETE", default, remove_default, "Back to the built-in default", TAG, entry_answer),
+        get(
+            own,
+            show_config,
+            "What a device is given: its own configuration, or the default",
+            TAG,
+            ConfigEntry,
+        ),
+        Route(
+            "PUT",
+            own,
+            put_config,
+            "Give a device, which may never have been seen, a configuration of its own",
+            TAG,
+            entry_answer,
+            body=ConfigFields,
+        ),
+        Route("DELETE", own, remove_config, "Let a device have the default", TAG, entry_answer),
+        Route(
+            "POST",
+            "/api/v1/endpoints/{endpoint}/bootstrap",
+            trigger,
+            "Ask a device to bootstrap now",
+            TAG,
+            (Answer(OperationState, help="How the Execute of /1/x/9 ended"),),
+        ),
     ]
 
 
@@ -97,7 +174,7 @@ async def trigger(request: web.Request) -> web.Response:
     """POST endpoints/{endpoint}/bootstrap: ask the device to come now; the answer is that of an operation."""
     parts = request.app[PARTS]
     device = await devices.device(parts, requests.endpoint(request))
-    return json_answer(answer_of(await parts.bootstrap.trigger(device.endpoint)))
+    return json_answer(state_of(await parts.bootstrap.trigger(device.endpoint)))
 
 
 def entry(parts: Parts, endpoint: str) -> ConfigEntry:
@@ -107,12 +184,12 @@ def entry(parts: Parts, endpoint: str) -> ConfigEntry:
     return ConfigEntry(endpoint, own is not None, _shown(default if own is None else own))
 
 
-def _shown(config: BootstrapConfig) -> dict[str, Any]:
+def _shown(config: BootstrapConfig) -> ConfigFields:
     document = plain_config(config)
     if config.instances is not None:
         for instance in document["security"].values():
             instance.update({name: None for name in SECRETS if instance.get(name)})
-    return document
+    return cast("ConfigFields", document)
 
 
 async def _put(request: web.Request, endpoint: str) -> web.Response:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
@@ -12,7 +12,11 @@ from ..pki.describe import CertificateStatus
 from . import provisioning, requests
 from .answers import json_answer
 from .ports import PARTS, Change, Parts
+from .routes import Answer, Route, get
 
+TAG: Final = "certificates"
+PEM: Final = "application/x-pem-file"
+DER: Final = "application/pkix-cert"
 # Nothing shorter lets every device hear of the new root; the longest is the life of a root.
 MIN_OVERLAP_DAYS = 1
 MAX_OVERLAP_DAYS = 20 * 366
@@ -62,14 +66,52 @@ class Changed:
     items: list[CertificateEntry]
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
+    base = "/api/v1/certificates"
     return [
-        web.get("/api/v1/certificates", list_certificates),
-        web.post("/api/v1/certificates/rotate", rotate),
-        web.post("/api/v1/certificates/roll-over", roll_over),
-        web.post("/api/v1/certificates/roll-over/finish", finish_roll_over),
-        web.get("/api/v1/certificates/ca.pem", ca_pem),
-        web.get("/api/v1/certificates/ca.der", ca_der),
+        get(base, list_certificates, "The box's certificates", TAG, CertificateList),
+        Route(
+            "POST",
+            f"{base}/rotate",
+            rotate_certificates,
+            "Make the server's certificates anew; no session ends",
+            TAG,
+            (Answer(Changed),),
+        ),
+        Route(
+            "POST",
+            f"{base}/roll-over",
+            roll_over,
+            "Make the next root",
+            TAG,
+            (Answer(Changed),),
+            body=RollOverRequest,
+            body_optional=True,
+        ),
+        Route(
+            "POST",
+            f"{base}/roll-over/finish",
+            finish_roll_over,
+            "Trust the newest root alone from now on",
+            TAG,
+            (Answer(Changed),),
+        ),
+        Route(
+            "GET",
+            f"{base}/ca.pem",
+            ca_pem,
+            "All trusted roots, newest first",
+            TAG,
+            (Answer(media=(PEM,), help="RFC 7468"),),
+        ),
+        Route(
+            "GET",
+            f"{base}/ca.der",
+            ca_der,
+            "The newest root alone",
+            TAG,
+            (Answer(media=(DER,), help="RFC 5280"),),
+        ),
     ]
 
 
@@ -79,7 +121,7 @@ async def list_certificates(request: web.Request) -> web.Response:
     return json_answer(CertificateList(entries(parts), parts.certificates.doubt()))
 
 
-async def rotate(request: web.Request) -> web.Response:
+async def rotate_certificates(request: web.Request) -> web.Response:
     """POST certificates/rotate: the server's certificates anew; no connection ends."""
     parts = request.app[PARTS]
     return _changed(parts, await parts.certificates.rotate())
@@ -101,13 +143,13 @@ async def finish_roll_over(request: web.Request) -> web.Response:
 async def ca_pem(request: web.Request) -> web.Response:
     """GET certificates/ca.pem: all roots to trust, newest first (RFC 7468)."""
     text = provisioning.ca_pem(request.app[PARTS].certificates)
-    return _file(text.encode(), "application/x-pem-file", "flownexus-ca.pem")
+    return _file(text.encode(), PEM, "flownexus-ca.pem")
 
 
 async def ca_der(request: web.Request) -> web.Response:
     """GET certificates/ca.der: the newest root alone (RFC 5280), for devices that take one."""
     newest = provisioning.trusted_roots(request.app[PARTS].certificates)[0]
-    return _file(newest, "application/pkix-cert", "flownexus-ca.der")
+    return _file(newest, DER, "flownexus-ca.der")
 
 
 def entries(parts: Parts) -> list[CertificateEntry]:

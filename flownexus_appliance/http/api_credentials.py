@@ -4,21 +4,22 @@ The answer that gives a credential holds its key, once; no other answer does.
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
 import msgspec
 from aiohttp import web
 
+from ..db.credentials import CredentialOrigin, ProofKind
 from ..errors import UsageError, clean
 from . import credentials, provisioning, requests
 from .answers import created, json_answer
 from .credentials import CredentialEntry, CredentialQuestion
 from .ports import PARTS, Parts
-from .provisioning import Given
+from .provisioning import EnrolmentGiven, EnrolmentState, Given
+from .routes import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, Answer, Query, Route, get, page, search
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 500
-MAX_ID: Final = 2**53
+TAG: Final = "credentials"
 MAX_VALID_DAYS: Final = 36_500
 DEFAULT_MINUTES: Final = 10
 MAX_MINUTES: Final = 24 * 60
@@ -55,6 +56,8 @@ class RenewRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EnrolmentRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """For how long unknown devices may enrol."""
+
     minutes: Annotated[int, msgspec.Meta(ge=1, le=MAX_MINUTES)] = DEFAULT_MINUTES
 
 
@@ -68,22 +71,104 @@ class CredentialList:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
+    """How many were taken away."""
+
     removed: int
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
+    return [*_credential_routes(), *_enrolment_routes()]
+
+
+def _credential_routes() -> list[Route]:
+    given = (Answer(Given, HTTPStatus.CREATED, "What the device is to hold, told this once"),)
+    of_device = "/api/v1/endpoints/{endpoint}/credentials"
+    one = "/api/v1/credentials/{id}"
     return [
-        web.post("/api/v1/endpoints", add_device),
-        web.get("/api/v1/endpoints/{endpoint}/credentials", list_of_device),
-        web.post("/api/v1/endpoints/{endpoint}/credentials", add_credential),
-        web.delete("/api/v1/endpoints/{endpoint}/credentials", remove_all),
-        web.get("/api/v1/credentials", list_credentials),
-        web.delete("/api/v1/credentials/{id}", remove),
-        web.post("/api/v1/credentials/{id}/renew", renew),
-        web.get("/api/v1/enrolment", show_enrolment),
-        web.post("/api/v1/enrolment", open_enrolment),
-        web.delete("/api/v1/enrolment", close_enrolment),
+        Route(
+            "POST",
+            "/api/v1/endpoints",
+            add_device,
+            "Give a device, which may never have been seen, its credential",
+            TAG,
+            given,
+            body=DeviceRequest,
+        ),
+        get(
+            of_device,
+            list_of_device,
+            "The credentials that a device has and had, newest first",
+            TAG,
+            CredentialList,
+            *_filters("identities and labels"),
+        ),
+        Route(
+            "POST",
+            of_device,
+            add_credential,
+            "Give a device a credential",
+            TAG,
+            given,
+            body=CredentialRequest,
+        ),
+        Route(
+            "DELETE",
+            of_device,
+            remove_credentials,
+            "Take all credentials of a device away: its sessions and registration end at once",
+            TAG,
+            (Answer(Removed),),
+        ),
+        get(
+            "/api/v1/credentials",
+            list_credentials,
+            "Everybody's credentials, newest first",
+            TAG,
+            CredentialList,
+            *_filters("names, identities and labels"),
+        ),
+        Route("DELETE", one, remove_credential, "Take a credential away", TAG, (Answer(Removed),)),
+        Route(
+            "POST",
+            f"{one}/renew",
+            renew_credential,
+            "Make its successor: both are good until the device uses it",
+            TAG,
+            given,
+            body=RenewRequest,
+            body_optional=True,
+        ),
     ]
+
+
+def _enrolment_routes() -> list[Route]:
+    path = "/api/v1/enrolment"
+    return [
+        get(path, show_enrolment, "Whether unknown devices may enrol, and until when", TAG, EnrolmentState),
+        Route(
+            "POST",
+            path,
+            open_enrolment,
+            "Let unknown devices enrol for a while",
+            TAG,
+            (Answer(EnrolmentGiven, HTTPStatus.CREATED, "The key that they enrol by, told this once"),),
+            body=EnrolmentRequest,
+            body_optional=True,
+        ),
+        Route("DELETE", path, close_enrolment, "Let nobody enrol any more", TAG, (Answer(EnrolmentState),)),
+    ]
+
+
+def _filters(searched: str) -> tuple[Query, ...]:
+    return (
+        search(searched),
+        Query("kind", "Of this kind", values=tuple(ProofKind)),
+        Query(
+            "state", "In this state: good is offered or active, ended the others", values=credentials.STATES
+        ),
+        Query("origin", "Made by", values=tuple(CredentialOrigin)),
+        *page(int),
+    )
 
 
 async def add_device(request: web.Request) -> web.Response:
@@ -108,13 +193,13 @@ async def list_of_device(request: web.Request) -> web.Response:
     return json_answer(await _page(request, CredentialQuestion.of(request, requests.endpoint(request))))
 
 
-async def remove(request: web.Request) -> web.Response:
+async def remove_credential(request: web.Request) -> web.Response:
     """DELETE credentials/{id}: its sessions and the registration that rests on them end at once."""
     await request.app[PARTS].credentials.remove(_id(request))
     return json_answer(Removed(1))
 
 
-async def remove_all(request: web.Request) -> web.Response:
+async def remove_credentials(request: web.Request) -> web.Response:
     """DELETE endpoints/{endpoint}/credentials: all of a device."""
     endpoint = requests.endpoint(request)
     removed = await request.app[PARTS].credentials.remove_endpoint(endpoint)
@@ -127,7 +212,7 @@ async def remove_all(request: web.Request) -> web.Response:
     return json_answer(Removed(removed))
 
 
-async def renew(request: web.Request) -> web.Response:
+async def renew_credential(request: web.Request) -> web.Response:
     """POST credentials/{id}/renew {"csr", "valid_days"}, or without a body."""
     wanted = await requests.body_or(request, RenewRequest)
     given = await provisioning.renew(request.app[PARTS], _id(request), wanted.csr, wanted.valid_days)

@@ -1,84 +1,166 @@
-"""Operations on a device over REST: Read, Write, Execute and their kin, done while one waits."""
+"""Operations on devices over REST: asked for at once, done when the device listens, awaited if need be."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from http import HTTPStatus
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
-from ..errors import UsageError
-from ..lwm2m.paths import Path
-from ..lwm2m.plain import PlainValue, to_plain
-from . import requests
+from ..db.operation_reads import DONE_WORD, UNFINISHED_WORD, OperationQuestion
+from ..db.operations import EndpointOperation
+from ..errors import UsageError, clean
+from ..lwm2m.operations import Kind, Status
+from . import devices, requests
 from .answers import json_answer
-from .ports import PARTS, OperationResult
+from .control import BY
+from .operations import (
+    OperationDetail,
+    OperationRequest,
+    OperationState,
+    deadline_ms,
+    detail_of,
+    operation_from,
+    state_of,
+    wait_until_done,
+)
+from .ports import PARTS
+from .routes import Answer, Query, Route, get
 
-MAX_ARGUMENTS: Final = 1024
+TAG: Final = "operations"
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+MAX_ID: Final = 2**53
+STATUSES: Final = (*(status.value for status in Status), UNFINISHED_WORD, DONE_WORD)
+KINDS: Final = tuple(kind.value for kind in Kind)
 
-
-class OperationRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """`value` is for a Write, `arguments` for an Execute (LwM2M Core 1.1.1 6.3.5)."""
-
-    operation: Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,32}$")]
-    path: Annotated[str, msgspec.Meta(max_length=32)]
-    value: Any = None
-    arguments: Annotated[str, msgspec.Meta(max_length=MAX_ARGUMENTS)] | None = None
+WAIT: Final = Query(
+    "wait",
+    f"Wait so many seconds for the operation to be done, 0 to {requests.MAX_WAIT_S}",
+    type=int,
+    default=0,
+)
+_SEEN_AT: Final = {"Location": "Where the operation is seen from now on"}
+# What asks a device for something answers with one of these.
+ASKED: Final = (
+    Answer(OperationState, HTTPStatus.OK, "It is done, whatever the device said of it", headers=_SEEN_AT),
+    Answer(
+        OperationState,
+        HTTPStatus.ACCEPTED,
+        "It is on disk and waits for the device, or is under way",
+        headers=_SEEN_AT,
+    ),
+)
+_FILTERS: Final = (
+    Query("status", "Where it stands: one of the six, or unfinished, or done", values=STATUSES),
+    Query("operation", "What is asked", values=KINDS),
+    Query("q", "Text to look for: device, paths and values, who asked, code and message"),
+    Query("after", "The id to go on behind: `next` of the page before", type=int),
+    Query("limit", f"At most so many, up to {MAX_LIMIT}", type=int, default=DEFAULT_LIMIT),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class OperationValue:
-    """`time_ms` is the device's own timestamp, None when it sent none."""
+class OperationList:
+    """A page of operations, newest first; `next` goes into `?after=` for the following one.
 
-    path: str
-    value: PlainValue
-    data_type: str
-    time_ms: int | None
+    A page whose values weigh a lot ends before its limit.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class OperationLink:
-    """A link that Discover found: attributes as the device wrote them, None for a bare name."""
-
-    path: str
-    attributes: dict[str, str | None]
+    items: list[OperationState]
+    next: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class OperationAnswer:
-    """`status` is CONFIRMED or FAILED: a device that refuses is an answer, not an error of this API."""
+def routes() -> list[Route]:
+    one, listed = "/api/v1/operations/{id}", "Operations on devices, newest first"
+    of_device = "/api/v1/endpoints/{endpoint}/operations"
+    endpoint = Query("endpoint", "Those of this device")
+    return [
+        Route("POST", of_device, ask, "Ask a device", TAG, ASKED, (WAIT,), OperationRequest),
+        get(of_device, list_of_device, "What a device was asked", TAG, OperationList, *_FILTERS),
+        get("/api/v1/operations", list_operations, listed, TAG, OperationList, endpoint, *_FILTERS),
+        get(one, show, "An operation with its attempts", TAG, OperationDetail, WAIT),
+        Route(
+            "DELETE", one, cancel, "End an operation that is not done", TAG, (Answer(OperationState),)
+        ),
+        Route("POST", f"{one}/retry", retry, "Ask again for one that is done", TAG, ASKED, (WAIT,)),
+    ]  # fmt: skip
 
-    status: str
-    code: str
-    values: list[OperationValue]
-    links: list[OperationLink]
-    message: str
-    hint: str
 
-
-def routes() -> list[web.RouteDef]:
-    return [web.post("/api/v1/endpoints/{endpoint}/operations", perform)]
-
-
-async def perform(request: web.Request) -> web.Response:
-    """POST endpoints/{endpoint}/operations {"operation", "path", "value", "arguments"}"""
+async def ask(request: web.Request) -> web.Response:
+    """POST endpoints/{endpoint}/operations?wait= {"operation", "path", ...}"""
+    parts, endpoint, wait_s = request.app[PARTS], requests.endpoint(request), requests.wait_s(request)
     wanted = await requests.body(request, OperationRequest)
-    path = Path.parse(wanted.path, UsageError)
-    result = await request.app[PARTS].fleet.perform(
-        requests.endpoint(request), wanted.operation, path, wanted.value, wanted.arguments
+    operation = operation_from(parts, endpoint, wanted)
+    until_ms = deadline_ms(parts, wanted.deadline_s)
+    kept = await parts.operations.ask(endpoint, operation, request[BY], deadline_ms=until_ms)
+    return asked_answer(await wait_until_done(request, kept, wait_s))
+
+
+async def list_operations(request: web.Request) -> web.Response:
+    """GET operations?endpoint=&status=&operation=&q=&after=&limit="""
+    return json_answer(await _page(request, request.query.get("endpoint", "")))
+
+
+async def list_of_device(request: web.Request) -> web.Response:
+    """GET endpoints/{endpoint}/operations?status=&operation=&q=&after=&limit="""
+    device = await devices.device(request.app[PARTS], requests.endpoint(request))
+    return json_answer(await _page(request, device.endpoint))
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET operations/{id}?wait="""
+    wait_s, kept = requests.wait_s(request), await _operation(request)
+    kept = await wait_until_done(request, kept, wait_s)
+    return json_answer(detail_of(kept, await request.app[PARTS].reader.attempts(kept.id)))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """DELETE operations/{id}"""
+    kept = await _operation(request)
+    if kept.done:
+        raise UsageError(
+            "operation_done",
+            f"operation {kept.id} is {kept.status.value}",
+            "what is done cannot be cancelled; what it did stays done",
+        )
+    return json_answer(state_of(await request.app[PARTS].operations.cancel(kept.id)))
+
+
+async def retry(request: web.Request) -> web.Response:
+    """POST operations/{id}/retry?wait="""
+    wait_s, kept = requests.wait_s(request), await _operation(request)
+    again = await request.app[PARTS].operations.retry(kept.id, request[BY])
+    return asked_answer(await wait_until_done(request, again, wait_s))
+
+
+def asked_answer(kept: EndpointOperation) -> web.Response:
+    """How an operation stands that was just asked for, and where it is seen from now on."""
+    response = json_answer(state_of(kept), HTTPStatus.OK if kept.done else HTTPStatus.ACCEPTED)
+    response.headers["Location"] = f"/api/v1/operations/{kept.id}"
+    return response
+
+
+async def _page(request: web.Request, endpoint: str) -> OperationList:
+    question = OperationQuestion(
+        endpoint=endpoint,
+        status=requests.one_of(request, "status", STATUSES),
+        kind=requests.one_of(request, "operation", KINDS),
+        search=requests.search(request),
+        before_id=requests.whole_or_none(request, "after", 1, MAX_ID),
     )
-    return json_answer(answer_of(result))
+    limit = requests.whole(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    found, following = await request.app[PARTS].reader.operations(question, limit)
+    return OperationList([state_of(kept) for kept in found], following)
 
 
-def answer_of(result: OperationResult) -> OperationAnswer:
-    """What the API says of an operation that ended."""
-    return OperationAnswer(
-        status=result.status,
-        code=result.code,
-        values=[
-            OperationValue(str(r.path), to_plain(r.value), r.data_type.value, r.time_ms)
-            for r in result.values
-        ],
-        links=[OperationLink(link.target, dict(link.attributes)) for link in result.links],
-        message=result.message,
-        hint=result.hint,
+async def _operation(request: web.Request) -> EndpointOperation:
+    text = request.match_info["id"]
+    if text.isascii() and text.isdigit() and len(text) <= 15:
+        kept = await request.app[PARTS].reader.operation(int(text))
+        if kept is not None:
+            return kept
+    raise UsageError(
+        "operation_missing",
+        f"there is no operation {clean(text, 40)}",
+        "GET operations lists them; of each device the oldest that are done are dropped",
     )

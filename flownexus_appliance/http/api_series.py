@@ -12,6 +12,7 @@ from ..lwm2m.paths import Path
 from . import devices, requests
 from .answers import json_answer
 from .ports import PARTS, Parts
+from .routes import Query, Route, get
 
 DAY_MS: Final = 24 * 3600 * 1000
 DEFAULT_POINTS: Final = 1500
@@ -30,10 +31,34 @@ class Sparkline:
     mean: list[float]
 
 
-def routes() -> list[web.RouteDef]:
+@dataclass(frozen=True, slots=True)
+class SparklineList:
+    """Those of the series asked for that are known, in the order of the asking."""
+
+    items: list[Sparkline]
+
+
+def routes() -> list[Route]:
     return [
-        web.get("/api/v1/endpoints/{endpoint}/series/{path:.+}", show_series),
-        web.get("/api/v1/sparklines", list_sparklines),
+        get(
+            "/api/v1/endpoints/{endpoint}/series/{path:.+}",
+            show_series,
+            "A chart: numeric samples in buckets",
+            "resources",
+            Chart,
+            *_range_queries(),
+            Query("points", "Buckets at most", int, default=DEFAULT_POINTS, low=1, high=MAX_POINTS),
+        ),
+        get(
+            "/api/v1/sparklines",
+            list_sparklines,
+            "Short series of many resources at once",
+            "resources",
+            SparklineList,
+            Query("series", f"1 to {MAX_SPARKLINES}, each /3303/0/5700:name", repeated=True, required=True),
+            *_range_queries(),
+            Query("points", "Buckets", int, default=DEFAULT_SPARK_POINTS, low=2, high=MAX_SPARK_POINTS),
+        ),
     ]
 
 
@@ -72,7 +97,15 @@ async def list_sparklines(request: web.Request) -> web.Response:
         if chart is not None:
             items.append(_sparkline(endpoint, chart))
         await asyncio.sleep(0)  # sixty of them must not keep messages of devices waiting
-    return json_answer({"items": items})
+    return json_answer(SparklineList(items))
+
+
+def _range_queries() -> tuple[Query, Query]:
+    last = requests.MAX_TIME_MS
+    return (
+        Query("from_ms", "From when on; a day before to_ms", int, low=0, high=last),
+        Query("to_ms", "Up to, without it; now", int, low=0, high=last),
+    )
 
 
 def _sparkline(endpoint: str, chart: Chart) -> Sparkline:

@@ -14,13 +14,17 @@ MAX_SEARCH: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device as it is now; times in ms since 1970 UTC."""
+    """A device as it is now; times in ms since 1970 UTC, 0 where it was never seen.
+
+    `awake_window_s`: for how long it listens in Queue Mode after it was heard; None: as configured.
+    """
 
     endpoint: str
     label: str
     state: str
     first_seen_ms: int
     last_seen_ms: int
+    awake_window_s: float | None
     registration: RegistrationRow | None
 
 
@@ -84,5 +88,6 @@ def _device(parts: Parts, row: EndpointRow) -> Device:
         state=parts.fleet.presence(row.endpoint),
         first_seen_ms=row.first_seen_ms,
         last_seen_ms=max(row.last_seen_ms, parts.fleet.heard_ms(row.endpoint) or 0),
+        awake_window_s=row.awake_window_s,
         registration=row.registration,
     )

@@ -6,6 +6,7 @@ the same three as a page for people.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +17,9 @@ from ..errors import ApplianceError, PeerError, UsageError, clean
 from .answers import MAX_BODY_BYTES, json_answer, page_answer
 
 STATUS: Final[Mapping[str, int]] = {
+    "arguments_invalid": 400,
+    "attributes_invalid": 400,
+    "awake_window_invalid": 400,
     "body_invalid": 400,
     "body_too_large": 413,
     "bootstrap_config_invalid": 400,
@@ -28,33 +32,51 @@ STATUS: Final[Mapping[str, int]] = {
     "credential_unknown": 404,
     "cross_site": 403,
     "ddf_invalid": 400,
+    "deadline_past": 400,
     "duration_invalid": 400,
     "endpoint_asleep": 409,
     "endpoint_invalid": 400,
     "endpoint_missing": 400,
     "endpoint_offline": 409,
     "endpoint_unknown": 404,
+    "endpoint_unseen": 409,
     "format_single_value": 400,
     "identity_invalid": 400,
     "identity_taken": 409,
+    "instance_unknown": 404,
     "internal_error": 500,
     "key_invalid": 400,
+    "label_invalid": 400,
     "links_invalid": 400,
     "media_type_unsupported": 415,
     "method_not_allowed": 405,
+    "model_limit": 409,
+    "model_unknown": 404,
+    "models_unwritable": 503,
     "name_invalid": 400,
     "name_too_long": 400,
+    "not_executable": 409,
+    "not_multiple": 409,
+    "not_readable": 409,
+    "not_writable": 409,
+    "object_unknown": 404,
+    "observation_unknown": 404,
+    "operation_done": 409,
+    "operation_missing": 404,
+    "operation_unfinished": 409,
     "operation_unknown": 400,
     "overlap_invalid": 400,
     "path_incomplete": 400,
     "path_invalid": 400,
     "path_outside": 400,
+    "paths_invalid": 400,
     "pki_damaged": 500,
     "pki_empty": 503,
     "pki_foreign": 500,
     "pki_unreadable": 500,
     "pki_unwritable": 503,
     "query_invalid": 400,
+    "queue_full": 429,
     "range_invalid": 400,
     "request_invalid": 400,
     "request_key_unsupported": 400,
@@ -62,6 +84,7 @@ STATUS: Final[Mapping[str, int]] = {
     "request_timeout": 408,
     "request_unreadable": 400,
     "request_unsigned": 400,
+    "resource_undefined": 404,
     "resource_unknown": 404,
     "roll_over_limit": 409,
     "roll_over_none": 409,
@@ -73,8 +96,20 @@ STATUS: Final[Mapping[str, int]] = {
     "unknown_address": 404,
     "validity_invalid": 400,
     "value_invalid": 400,
+    "value_missing": 400,
+    "value_unexpected": 400,
     "watch_pattern_invalid": 400,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """What every error looks like: a stable code, what failed and where, what to do about it."""
+
+    error: str
+    message: str
+    hint: str
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
@@ -101,7 +136,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         return answer(request, _translate(request, error), error.status, error.headers.get("Allow"))
     except ConnectionError:
-        raise  # the other side is gone: there is nobody to answer
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        # The other side is gone: nobody reads this, but what is raised aiohttp would log as a fault.
+        return web.Response(status=HTTPStatus.INTERNAL_SERVER_ERROR)
     except Exception:
         log.exception("request failed", extra={"PATH": clean(request.path)})
         failure = ApplianceError(
@@ -123,8 +161,7 @@ def answer(
         }
         response = page_answer(aiohttp_jinja2.render_string("error.html", request, context), status)
     else:
-        body = {"error": error.code, "message": error.message, "hint": error.hint}
-        response = json_answer(body, status)
+        response = json_answer(ErrorAnswer(error.code, error.message, error.hint), status)
     if allow:
         response.headers["Allow"] = allow
     return response

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ..db.operation_reads import OperationQuestion
 from ..errors import UsageError, clean
 from . import (
     credentials,
@@ -12,21 +13,26 @@ from . import (
     pages_certificates,
     pages_credentials,
     pages_enrolment,
+    pages_operations,
+    pages_resources,
     requests,
     views,
+    views_operations,
+    views_tree,
     views_trust,
     wording,
 )
 from .api_bootstrap import entry as bootstrap_entry
-from .api_credentials import MAX_ID
 from .credentials import CredentialQuestion
 from .pages_frame import render, set_up_templates
 from .pages_once import ONCE, Once
 from .ports import PARTS, Parts
+from .routes import MAX_ID
 
 PAGE_SIZE: Final = 50
 MAX_PAGE: Final = 100_000
 MAX_CREDENTIALS: Final = 50
+TIMELINE: Final = 10
 
 
 def set_up(app: web.Application, parts: Parts) -> None:
@@ -43,6 +49,8 @@ def routes() -> list[web.RouteDef]:
         *pages_enrolment.routes(),
         *pages_certificates.routes(),
         *pages_bootstrap.routes(),
+        *pages_operations.routes(),
+        *pages_resources.routes(),
     ]
 
 
@@ -77,7 +85,7 @@ async def overview(request: web.Request) -> web.Response:
 
 
 async def device_page(request: web.Request) -> web.Response:
-    """One device in full: ?range="""
+    """One device in full: ?range=, ?operation= for what a form has just asked for."""
     parts = request.app[PARTS]
     chosen = request.query.get("range", "")
     if chosen and chosen not in views.RANGES:
@@ -89,16 +97,24 @@ async def device_page(request: web.Request) -> web.Response:
     position = parts.hub.last_number
     device = await devices.device(parts, requests.endpoint(request))
     latest = await parts.reader.latest(device.endpoint)
-    observed = parts.fleet.observed(device.endpoint)
-    page = views.device_page(device, latest, parts.models, observed, parts.now_ms(), chosen)
-    question = CredentialQuestion(endpoint=device.endpoint)
-    entries, more = await credentials.page_before(parts, question, MAX_ID, MAX_CREDENTIALS)
+    found = views_tree.known(parts, device, latest)
+    question = OperationQuestion(endpoint=device.endpoint)
+    timeline, _ = await parts.reader.operations(question, TIMELINE)
+    entries, more = await credentials.page_before(
+        parts, CredentialQuestion(endpoint=device.endpoint), MAX_ID, MAX_CREDENTIALS
+    )
     held = views_trust.credential_views(entries)
     return _page(
         request,
         "device.html",
         position,
-        page=page,
+        page=views.device_page(device, latest, found.readings, parts.now_ms(), chosen),
+        objects=views_tree.tree(found),
+        observations=views_tree.observations(found),
+        wait=views_operations.wait_of(parts.fleet, device.endpoint),
+        told=await pages_operations.told(request, device.endpoint),
+        timeline=views_operations.operation_views(parts, timeline),
+        operations_url=views_operations.listing(question),
         connection=views_trust.connection(device, parts.fleet.proof(device.endpoint)),
         credentials=[view for view in held if view.entry.good],
         ended=[view for view in held if not view.entry.good],

@@ -57,7 +57,7 @@ async def save(request: web.Request) -> web.Response:
         if "json" in form.fields:
             config = parse_config(form.fields["json"])
         else:
-            config = read_config(_document(form, entry(parts, endpoint).config))
+            config = read_config(_document(form, dict(entry(parts, endpoint).config)))
         await parts.bootstrap.put_config(endpoint, config)
     except ApplianceError as error:
         return await _form(request, form, _problem(form, error))
@@ -84,8 +84,8 @@ async def ask(request: web.Request) -> web.Response:
     except ApplianceError as error:
         return await _form(request, problem=Problem.of(error, {}))
     if result.status != "CONFIRMED":
-        told = result.message or f"the device answered {result.code}"
-        return await _form(request, problem=Problem("", told, result.hint, 502))
+        told = result.outcome.message or f"the device answered {result.outcome.code}"
+        return await _form(request, problem=Problem("", told, result.outcome.hint, 502))
     return pages_forms.see_other(f"{_url(endpoint)}?done=asked")
 
 

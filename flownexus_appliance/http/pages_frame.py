@@ -25,6 +25,7 @@ class Place:
 
 NAVIGATION: Final = (
     Place("overview", "Devices", "/", "grid"),
+    Place("operations", "Operations", "/operations", "list"),
     Place("certificates", "Certificates", "/certificates", "shield"),
 )
 
@@ -57,6 +58,11 @@ def set_up_templates(app: web.Application, parts: Parts) -> None:
         transports=wording.TRANSPORTS,
         credential_kinds=wording.CREDENTIAL_KINDS,
         credential_origins=wording.CREDENTIAL_ORIGINS,
+        operation_names=wording.OPERATION_NAMES,
+        operation_titles=wording.OPERATION_TITLES,
+        operation_status=wording.OPERATION_STATUS,
+        observation_states=wording.OBSERVATION_STATES,
+        span_text=wording.span_text,
         ranges=views.RANGES,
         device_url=views.device_url,
     )

@@ -4,7 +4,7 @@
 All of them are called in the event loop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -12,33 +12,39 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from ..db.credentials import Credential, CredentialState, Proof
+from ..db.operations import EndpointOperation
 from ..db.reads import Reader
 from ..events import EventBus
+from ..fleet.ports import Traced
 from ..lwm2m.bootstrap_config import BootstrapConfig
 from ..lwm2m.links import Link
-from ..lwm2m.model import ModelSet
+from ..lwm2m.model import ModelSet, ObjectDefinition
+from ..lwm2m.operations import Operation
 from ..lwm2m.paths import Path
-from ..lwm2m.values import Record
+from ..lwm2m.registration import Registration
+from ..lwm2m.values import DataType, Record
 from ..pki.describe import CertificateStatus
 from .static import Assets
 from .stream import Hub
 
 
-class OperationResult(Protocol):
-    """How an operation on a device ended: `status` CONFIRMED or FAILED, `code` as in "2.05"."""
+class Reporting(Protocol):
+    """One observation: its paths, whether the device reports it now, who wants it.
+
+    `asked_by` is "watch list" or a person; `state` is active, waiting (for the next registration or for its
+    turn), refused (by the device), or off (somebody ended it, and the watch list names it).
+    """
 
     @property
-    def status(self) -> str: ...
+    def paths(self) -> tuple[Path, ...]: ...
     @property
-    def code(self) -> str: ...
+    def composite(self) -> bool: ...
     @property
-    def values(self) -> tuple[Record, ...]: ...
+    def state(self) -> str: ...
     @property
-    def links(self) -> tuple[Link, ...]: ...
+    def asked_by(self) -> str: ...
     @property
-    def message(self) -> str: ...
-    @property
-    def hint(self) -> str: ...
+    def since_ms(self) -> int: ...
 
 
 class Fleet(Protocol):
@@ -59,10 +65,77 @@ class Fleet(Protocol):
     def counts(self) -> Mapping[str, int]:
         """How many devices are in each state of presence."""
 
-    async def perform(
-        self, endpoint: str, operation: str, path: Path, value: object | None, arguments: str | None
-    ) -> OperationResult:
-        """Do it now; raises UsageError when it cannot be tried (endpoint_unknown, value_invalid, ...)."""
+    def registration(self, endpoint: str) -> Registration | None:
+        """The live registration, None where there is none."""
+
+    def registrations(self) -> Sequence[Registration]:
+        """All live ones, by endpoint."""
+
+    def type_of(self, endpoint: str, path: Path) -> DataType | None:
+        """The data type at a path of three or four numbers, by the version of its object that the device
+        registered; None where no model knows it."""
+
+    def reporting(self, endpoint: str) -> Sequence[Reporting]:
+        """What the device is wanted to report, and whether it does, by path."""
+
+    def attributes(self, endpoint: str) -> Mapping[Path, Mapping[str, str]]:
+        """What was set by Write-Attributes, and is written back after each registration."""
+
+    async def configure(
+        self, endpoint: str, *, label: str | None = None, awake_window_s: float | None = None
+    ) -> None:
+        """Set what is given; a window of 0 is "as configured". Done when it is on disk.
+
+        UsageError: endpoint_unknown, label_invalid, awake_window_invalid; StoreError.
+        """
+
+    async def ingest(self, endpoint: str, records: Sequence[Record]) -> None:
+        """Keep values that came by another way than CoAP, of a device that may be new; done when on disk.
+
+        UsageError: endpoint_missing, endpoint_invalid; StoreError.
+        """
+
+
+class Operations(Protocol):
+    """Operations on devices: rows first, then requests."""
+
+    async def ask(
+        self,
+        endpoint: str,
+        operation: Operation,
+        by: str,
+        *,
+        deadline_ms: int = 0,
+        checked: bool = True,
+    ) -> EndpointOperation:
+        """Take an operation up; it is on disk when this returns.
+
+        `checked` False leaves it to the device whether it has what is asked for and what may be done to it.
+        UsageError: those of `lwm2m.operations.check` and `check_model`, endpoint_unknown, endpoint_unseen,
+        deadline_past, queue_full; StoreError.
+        """
+
+    async def finished(self, operation_id: int, timeout_s: float) -> EndpointOperation:
+        """The operation when it is done, or as it stands after so many seconds; values in full.
+
+        Raises UsageError("operation_missing") for one that is not, and was not a moment ago, under way.
+        """
+
+    async def cancel(self, operation_id: int) -> EndpointOperation:
+        """End one that is not done; what is under way is broken off.
+
+        UsageError: operation_missing, operation_done; StoreError.
+        """
+
+    async def retry(self, operation_id: int, by: str) -> EndpointOperation:
+        """Ask anew for one that is done: a new operation. UsageError as `ask`, operation_missing,
+        operation_unfinished."""
+
+    def waiting(self, endpoint: str) -> int:
+        """How many are not done."""
+
+    def counts(self) -> Mapping[str, int]:
+        """How many are QUEUED and SENDING now."""
 
 
 class EnrolmentWindow(Protocol):
@@ -114,6 +187,14 @@ class Credentials(Protocol):
         """Let a certificate in, by its DER and SHA-256.
 
         UsageError: endpoint_invalid, certificate_invalid, identity_taken.
+        """
+
+    async def replace_psk(
+        self, endpoint: str, identity: bytes, key: bytes, ending: Collection[int], *, label: str = ""
+    ) -> Credential:
+        """Let a key in, in the place of credentials of the endpoint that it names by their ids, in one step.
+
+        Their sessions end, and the registration that rests on them. UsageError as `add_psk`.
         """
 
     async def renew_psk(self, endpoint: str) -> Credential:
@@ -206,9 +287,45 @@ class Bootstrap(Protocol):
         Done when it is on disk; raises StoreError when it is not.
         """
 
-    async def trigger(self, endpoint: str) -> OperationResult:
-        """Ask a registered device to come and bootstrap now (Execute 1/x/9); raises UsageError as
-        `Fleet.perform`."""
+    async def trigger(self, endpoint: str) -> EndpointOperation:
+        """Ask a device that listens to come and bootstrap now (Execute 1/x/9): the operation when it is done.
+
+        UsageError: endpoint_unknown, endpoint_offline, endpoint_asleep, bootstrap_unsupported."""
+
+
+class UploadedModel(Protocol):
+    """An object definition that an operator gave: where it came from, the file's name in the folder."""
+
+    @property
+    def definition(self) -> ObjectDefinition: ...
+    @property
+    def file(self) -> str: ...
+
+
+class Models(Protocol):
+    """The object models: those of the registry, and over them those of the folder `models` of the state."""
+
+    @property
+    def set(self) -> ModelSet:
+        """As they are now; the same object for as long as the house stands, so it may be kept."""
+
+    def uploaded(self) -> Sequence[UploadedModel]:
+        """Those of the folder, by object id and version."""
+
+    async def add(self, data: bytes) -> Sequence[UploadedModel]:
+        """Take up a DDF file: in use and on disk when this returns; in place of the same versions.
+
+        UsageError("ddf_invalid"), ApplianceError("models_unwritable").
+        """
+
+    async def remove(self, object_id: int, version: str) -> None:
+        """Take an uploaded definition away. UsageError("model_unknown"), ApplianceError("models_unwritable")."""
+
+
+class Tracer(Protocol):
+    """The wire to devices: `trace` is told of every CoAP message, None costs nothing."""
+
+    trace: Callable[[Traced], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +334,13 @@ class Sources:
 
     reader: Reader
     fleet: Fleet
+    operations: Operations
     credentials: Credentials
     certificates: Certificates
     bootstrap: Bootstrap
     bus: EventBus
-    models: ModelSet
+    models: Models
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,15 +361,19 @@ class Parts:
 
     reader: Reader
     fleet: Fleet
+    operations: Operations
     credentials: Credentials
     certificates: Certificates
     bootstrap: Bootstrap
+    bus: EventBus
     models: ModelSet
+    uploads: Models
     hub: Hub
     assets: Assets
     coap_uris: tuple[str, ...]
     now_ms: Callable[[], int]
     plain: PlainCoap | None = None
+    tracer: Tracer | None = None
 
 
 PARTS: Final = web.AppKey("parts", Parts)

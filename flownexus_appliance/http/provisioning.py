@@ -4,10 +4,11 @@ The one place of the web side that sees keys. A key leaves in `Given`, in the an
 it, and never again; `credentials.CredentialEntry`, which lists show, has none. LwM2M Core 1.1.1 section 5.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..db.credentials import Credential, CredentialState, ProofKind, identity_text
+from ..db.credentials import Credential, CredentialState, Proof, ProofKind, identity_text
 from ..errors import UsageError
 from ..pki.encoding import pem_of_certificates, pem_of_key
 from .credentials import CredentialEntry, entry_of
@@ -74,6 +75,24 @@ async def give_psk(
     secret = None if key is None else read_key(key)
     name = None if identity is None else identity.encode()
     return _psk_given(parts, await parts.credentials.add_psk(endpoint, name, secret, label=label))
+
+
+async def put_psk(
+    parts: Parts, endpoint: str, identity: str, key: str, present: Sequence[Credential], label: str
+) -> None:
+    """Have a pre-shared key (`key` hexadecimal) let an endpoint in, in the place of the `present` ones.
+
+    One that is among them already stays, with its sessions. Raises as `give_psk`.
+    """
+    secret, proof = read_key(key), Proof(ProofKind.PSK, identity.encode())
+    same = [one for one in present if one.proof == proof and one.secret == secret]
+    if not same:
+        ending = {one.id for one in present}
+        await parts.credentials.replace_psk(endpoint, proof.value, secret, ending, label=label)
+    else:
+        for one in present:
+            if one not in same:
+                await parts.credentials.remove(one.id)
 
 
 async def give_certificate(

@@ -13,6 +13,8 @@ from .devices import MAX_SEARCH, Question
 from .wording import STATES
 
 BODY_TIMEOUT_S: Final = 10.0
+# Of `?wait=`: below what proxies and programs give up after.
+MAX_WAIT_S: Final = 120
 # Year 9999, and well within what a browser counts exactly.
 MAX_TIME_MS: Final = 253_402_300_799_999
 
@@ -32,6 +34,28 @@ def whole(request: web.Request, name: str, default: int, low: int, high: int) ->
         f"{name} is not usable: {clean(text, 40)}",
         f"give a whole number from {low} to {high}",
     )
+
+
+def whole_or_none(request: web.Request, name: str, low: int, high: int) -> int | None:
+    """As `whole`; None where the query does not say."""
+    return whole(request, name, low, low, high) if name in request.query else None
+
+
+def wait_s(request: web.Request) -> int:
+    """`?wait=`: for how many seconds to wait for a device."""
+    return whole(request, "wait", 0, 0, MAX_WAIT_S)
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A bare name of the query, or one that says 1 or true, 0 or false."""
+    text = request.query.get(name, "0").lower()
+    if text not in ("", "0", "1", "true", "false"):
+        raise UsageError(
+            "query_invalid",
+            f"{name} is not usable: {clean(text, 40)}",
+            f"write {name} alone, or leave it out",
+        )
+    return text in ("", "1", "true")
 
 
 def question(request: web.Request) -> Question:
@@ -79,7 +103,7 @@ async def body(request: web.Request, shape: type[Body]) -> Body:
     content = await _content(request)
     try:
         return msgspec.json.decode(content, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise UsageError(
             "body_invalid", f"the body is not usable: {clean(str(error))}", "see the API's description"
         ) from None

@@ -6,7 +6,8 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import Final
@@ -16,8 +17,12 @@ from aiohttp import web
 from ..errors import ApplianceError, UsageError
 from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
-from . import api, control, errors, pages
+from ..system.config import LeshanConfig
+from . import api, control, errors, pages, seed_ingest
 from .answers import MAX_BODY_BYTES, add_security_headers
+from .leshan import routes as leshan
+from .leshan.events import EVENTS
+from .leshan.own_ports import OwnPorts
 from .ports import PARTS, Parts, PlainCoap, Sources
 from .static import Assets
 from .stream import Hub
@@ -33,7 +38,7 @@ class HttpOptions:
     """Where pages and API are served. The certificate lives in `state`, made there if need be.
 
     `coap_uris` are the addresses a device can be pointed at, as the overview tells them; `plain` where
-    unencrypted CoAP is open beyond this machine.
+    unencrypted CoAP is open beyond this machine, `leshan` where Leshan's API is served by itself.
     """
 
     state: FilePath
@@ -41,6 +46,7 @@ class HttpOptions:
     port: int = 8443
     coap_uris: tuple[str, ...] = ("coap://127.0.0.1:5683",)
     plain: PlainCoap | None = None
+    leshan: LeshanConfig = field(default_factory=LeshanConfig)
 
     @property
     def certificate(self) -> FilePath:
@@ -67,6 +73,7 @@ class HttpServer:
         self._options = options
         self._parts = join(sources, options.coap_uris, now_ms, options.plain)
         self._runner: web.AppRunner | None = None
+        self._own_ports = OwnPorts(options.leshan)
         self._control: os.stat_result | None = None
         self._port = options.port
         self._context: ssl.SSLContext | None = None
@@ -105,6 +112,7 @@ class HttpServer:
         try:
             await self._listen(self._runner, context)
             await self._open_control(self._runner)
+            await self._own_ports.start(partial(bare_app, self._parts), app[EVENTS])
         except BaseException:
             await self.stop()
             raise
@@ -137,6 +145,7 @@ class HttpServer:
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        await self._own_ports.stop()
         made, self._control = self._control, None
         if made is not None:
             control.remove_control(self._options.control, made)
@@ -161,32 +170,44 @@ def join(
     return Parts(
         reader=sources.reader,
         fleet=sources.fleet,
+        operations=sources.operations,
         credentials=sources.credentials,
         certificates=sources.certificates,
         bootstrap=sources.bootstrap,
-        models=sources.models,
+        bus=sources.bus,
+        models=sources.models.set,
+        uploads=sources.models,
         hub=Hub(sources.bus, sources.fleet.counts),
         assets=Assets(),
         coap_uris=coap_uris,
         now_ms=now_ms,
         plain=plain,
+        tracer=sources.tracer,
     )
 
 
 def build_app(parts: Parts) -> web.Application:
     """The application without its sockets; loads the static files."""
     parts.assets.load()
+    app = bare_app(parts)
+    app.on_startup.append(_start_hub)
+    app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(_stop_hub)
+    pages.set_up(app, parts)
+    leshan.set_up(app, parts)
+    described = [route.definition() for route in api.routes()]
+    app.add_routes([*pages.routes(), *described, *parts.assets.routes(), *seed_ingest.routes()])
+    return app
+
+
+def bare_app(parts: Parts) -> web.Application:
+    """An application with what every request goes through, and no routes yet."""
     app = web.Application(
         middlewares=[errors.answer_errors, control.note_who_asks, refuse_cross_site],
         client_max_size=MAX_BODY_BYTES,
     )
     app[PARTS] = parts
     app.on_response_prepare.append(add_security_headers)
-    app.on_startup.append(_start_hub)
-    app.on_shutdown.append(_end_streams)
-    app.on_cleanup.append(_stop_hub)
-    pages.set_up(app, parts)
-    app.add_routes([*pages.routes(), *api.routes(), *parts.assets.routes()])
     return app
 
 

@@ -2,16 +2,16 @@
 
 One hub reads the event bus for all browsers and writes at most every `WRITE_INTERVAL_S`: what happened
 in between is grouped by device and encoded once, whoever listens. A listener to a few devices gets
-every value; a listener to the whole fleet only the newest of each resource.
+everything; a listener to the whole fleet of each resource, operation and observation only the newest.
 
-Messages: `registration`, `presence` and `values` as on the bus, `counts` (devices by presence) beside
-them, and `reset` where something was lost: the page then reads anew what it shows. Nothing waits for
-a slow browser: what it does not fetch in time is dropped, and it is told so by `reset`.
+Messages: those of `MESSAGES` as on the bus, `counts` (devices by presence) beside them, and `reset` where
+something was lost: the page then reads anew what it shows. Nothing waits for a slow browser: what it does
+not fetch in time is dropped, and it is told so by `reset`.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from ..errors import UsageError
 from ..events import Event, EventBus
+from ..lwm2m.plain import PlainValue
 
 WRITE_INTERVAL_S: Final = 0.1
 HEARTBEAT_S: Final = 15.0
@@ -30,8 +31,81 @@ MAX_WAITING_BYTES: Final = 512 * 1024
 # Up to so many devices a listener gets every value, beyond only the newest of each resource.
 DETAIL_ENDPOINTS: Final = 4
 
-# What browsers may see. Other events of the bus stay in the house until somebody lists them here.
-NAMES: Final = frozenset({"registration", "presence", "values"})
+
+@dataclass(frozen=True, slots=True)
+class RegistrationMessage:
+    """A device registered, updated, deregistered, or its registration ended otherwise: see `change`."""
+
+    endpoint: str
+    change: str
+    registration_id: str
+    address: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceMessage:
+    """A device is online, sleeping or offline from now on."""
+
+    endpoint: str
+    presence: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMessage:
+    """A value, at the device's own time where it told one."""
+
+    path: str
+    value: PlainValue
+    data_type: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesMessage:
+    """What a device has told; it is on disk."""
+
+    endpoint: str
+    received_ms: int
+    values: list[ValueMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationMessage:
+    """An operation was asked for, or has come on; GET operations/{id} has the rest."""
+
+    endpoint: str
+    id: int
+    operation: str
+    paths: list[str]
+    status: str
+    attempts: int
+    code: str
+    message: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationMessage:
+    """An observation is active, waiting, refused or off from now on."""
+
+    endpoint: str
+    paths: list[str]
+    state: str
+
+
+# What browsers may see, and what is in it. Other events of the bus stay in the house until somebody lists
+# them here.
+MESSAGES: Final[Mapping[str, type]] = {
+    "registration": RegistrationMessage,
+    "presence": PresenceMessage,
+    "values": ValuesMessage,
+    "operation": OperationMessage,
+    "observation": ObservationMessage,
+}
+# Those after which there may be other counts.
+_COUNTED: Final = frozenset({"registration", "presence"})
 
 RESET: Final = b"event: reset\ndata: {}\n\n"
 
@@ -55,9 +129,9 @@ class Chunk:
         self._whole: bytes | None = None
         self.moves_counts = False
         for event in events:
-            if event.name in NAMES:
+            if event.name in MESSAGES:
                 self._events.setdefault(event.data["endpoint"], []).append(event)
-                self.moves_counts |= event.name != "values"
+                self.moves_counts |= event.name in _COUNTED
 
     def for_endpoints(self, endpoints: frozenset[str] | None) -> bytes:
         """What a listener to these devices gets; None is the whole fleet."""
@@ -72,9 +146,10 @@ class Chunk:
         key = (endpoint, detail)
         if key not in self._encoded:
             events = self._events[endpoint]
-            others = [encode_message(e.name, e.data) for e in events if e.name != "values"]
+            others = [e for e in events if e.name != "values"]
+            told = [encode_message(e.name, e.data) for e in (others if detail else _newest(others))]
             values = _merge([e.data for e in events if e.name == "values"], detail)
-            self._encoded[key] = b"".join([*others, *(encode_message("values", v) for v in values)])
+            self._encoded[key] = b"".join([*told, *(encode_message("values", v) for v in values)])
         return self._encoded[key]
 
 
@@ -91,6 +166,25 @@ def _merge(reports: Sequence[dict[str, Any]], detail: bool) -> Sequence[dict[str
                 newest[value["path"]] = value
         values = list(newest.values())
     return [{**reports[-1], "values": values}]
+
+
+def _newest(events: Iterable[Event]) -> Iterable[Event]:
+    """Of each operation and observation the newest event alone, and all others, in order."""
+    newest: dict[Hashable, Event] = {}
+    for event in events:
+        key = _subject(event)
+        newest.pop(key, None)
+        newest[key] = event
+    return newest.values()
+
+
+def _subject(event: Event) -> Hashable:
+    match event.name:
+        case "operation":
+            return event.name, event.data["id"]
+        case "observation":
+            return event.name, *event.data["paths"]
+    return event.number
 
 
 @dataclass(eq=False, slots=True)

@@ -8,13 +8,13 @@ from typing import Final
 from urllib.parse import quote
 
 from ..db.reads import LatestValue
-from ..lwm2m.model import ModelSet
+from ..lwm2m.model import ModelSet, ResourceDefinition
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue
 from ..lwm2m.watch import SENSOR_RESOURCES
 from .devices import Device
-from .resources import PURPOSE_RESOURCE, ResourceState, describe, object_name, object_version
-from .wording import labels_of, moment_text, number_text, unit_text
+from .resources import PURPOSE_RESOURCE, ResourceState, describe
+from .wording import CORE_UNITS, labels_of, moment_text, number_text, unit_text
 
 CARD_READINGS: Final = 3
 NUMERIC: Final = frozenset({"integer", "unsigned", "float", "boolean"})
@@ -128,25 +128,8 @@ class DeviceCard:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceView:
-    id: int
-    purpose: str
-    readings: tuple[Reading, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectView:
-    """An object the device has, with its instances; `version` is "" where the device named none."""
-
-    id: int
-    name: str
-    version: str
-    instances: tuple[InstanceView, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class DevicePage:
-    """All of a device; `charts` are what one comes for, `other_charts` the rest of the numbers."""
+    """A device but for its tree; `charts` are what one comes for, `other_charts` the rest of the numbers."""
 
     device: Device
     title: str
@@ -154,7 +137,6 @@ class DevicePage:
     identity: tuple[tuple[str, str], ...]
     charts: tuple[Reading, ...]
     other_charts: tuple[Reading, ...]
-    objects: tuple[ObjectView, ...]
     range: str
     observed: int
 
@@ -166,7 +148,7 @@ def device_url(endpoint: str) -> str:
 def card(device: Device, latest: Sequence[LatestValue], models: ModelSet) -> DeviceCard:
     """A device with its few most telling values."""
     telling = [value for value in latest if _telling(Path.parse(value.path))]
-    readings = _readings(describe(telling, models, device.registration, ()))
+    readings = readings_of(describe(telling, models, device.registration, ()))
     ranked = sorted((r for r in readings if r.rank), key=lambda r: r.rank)
     return DeviceCard(
         device=device,
@@ -181,14 +163,11 @@ def card(device: Device, latest: Sequence[LatestValue], models: ModelSet) -> Dev
 def device_page(
     device: Device,
     latest: Sequence[LatestValue],
-    models: ModelSet,
-    observed: frozenset[Path],
+    readings: Sequence[Reading],
     now_ms: int,
     chosen_range: str,
 ) -> DevicePage:
-    """Everything of a device; `chosen_range` is a key of RANGES or "" for the one that fits its age."""
-    states = describe(latest, models, device.registration, observed)
-    readings = _readings(states)
+    """A device with its newest values; `chosen_range` is a key of RANGES or "" for what fits its age."""
     plotted = sorted((r for r in readings if r.plotted), key=lambda r: (not r.rank, r.rank))
     texts = {value.path: str(value.value) for value in latest}
     young = now_ms - device.first_seen_ms < YOUNG_S * 1000
@@ -199,13 +178,13 @@ def device_page(
         identity=tuple((term, texts[path]) for path, term in IDENTITY.items() if texts.get(path)),
         charts=tuple(r for r in plotted if r.rank),
         other_charts=tuple(r for r in plotted if not r.rank),
-        objects=_objects(device, states, readings, models),
         range=chosen_range or ("1h" if young else "24h"),
         observed=sum(r.observed for r in readings),
     )
 
 
-def _readings(states: Sequence[ResourceState]) -> tuple[Reading, ...]:
+def readings_of(states: Sequence[ResourceState]) -> tuple[Reading, ...]:
+    """The values as they are shown, one each state."""
     purposes = _purposes(states)
     siblings = {(s.object_id, s.instance_id) for s in states}
     objects = Counter(object_id for object_id, _ in siblings)
@@ -225,21 +204,20 @@ def _resource(state: ResourceState) -> tuple[int, int, int]:
 
 
 def _reading(state: ResourceState, name: str, title: str) -> Reading:
+    path = Path((state.object_id, state.instance_id, state.resource_id))
     labels = labels_of(state.object_id, state.resource_id, state.data_type)
-    degrees = state.units in ("lat", "lon") or (state.object_id == 6 and state.resource_id in (0, 1))
     numeric = state.data_type in NUMERIC and isinstance(state.value, (int, float))
-    if labels is not None:
-        kind = "labels"
-    elif numeric:
-        kind = "degrees" if degrees else "number"
-    else:
-        kind = "time" if state.data_type == "time" and isinstance(state.value, int) else "text"
+    kind, unit = _kind(path, state.data_type, state.units)
+    if (kind in ("number", "degrees") and not numeric) or (
+        kind == "time" and not isinstance(state.value, int)
+    ):
+        kind = "text"
     return Reading(
         path=state.path,
         name=name,
         title=title,
         text=_text(state.value, kind, labels),
-        unit="°" if degrees else unit_text(state.units) if labels is None else "",
+        unit=unit,
         kind=kind,
         labels=labels,
         hue=HUES.get(state.object_id, "plain"),
@@ -251,6 +229,48 @@ def _reading(state: ResourceState, name: str, title: str) -> Reading:
         stepped=labels is not None,
         rank=_rank(state) if numeric else (),
     )
+
+
+def value_text(path: Path, value: PlainValue, data_type: str, units: str) -> tuple[str, str, int | None]:
+    """A value as it is written, its unit, and in ms since 1970 the moment that it is, where it is one."""
+    labels = labels_of(path[0], path[2], data_type)
+    kind, unit = _kind(path, data_type, units or CORE_UNITS.get((path[0], path[2]), ""))
+    moment_ms = value * 1000 if kind == "time" and isinstance(value, int) else None
+    return _text(value, kind, labels), unit, moment_ms
+
+
+def unread(path: Path, definition: ResourceDefinition) -> Reading:
+    """What stands for a value that is not known yet, so that the browser can write it when it comes."""
+    data_type = definition.data_type.value
+    labels = labels_of(path[0], path[2], data_type)
+    kind, unit = _kind(path, data_type, definition.units or CORE_UNITS.get((path[0], path[2]), ""))
+    return Reading(
+        path=str(path),
+        name=definition.name,
+        title=definition.name,
+        text="",
+        unit=unit,
+        kind=kind,
+        labels=labels,
+        hue=HUES.get(path[0], "plain"),
+        time_ms=0,
+        moment_ms=None,
+        operations=definition.operations,
+        observed=False,
+        plotted=False,
+        stepped=labels is not None,
+        rank=(),
+    )
+
+
+def _kind(path: Path, data_type: str, units: str) -> tuple[str, str]:
+    """How values of a resource are written, and their unit."""
+    if labels_of(path[0], path[2], data_type) is not None:
+        return "labels", ""
+    if data_type in NUMERIC:
+        degrees = units in ("lat", "lon") or (path[0] == 6 and path[2] in (0, 1))
+        return ("degrees", "°") if degrees else ("number", unit_text(units))
+    return "time" if data_type == "time" else "text", unit_text(units)
 
 
 def _text(value: PlainValue, kind: str, labels: Mapping[str, str] | None) -> str:
@@ -302,27 +322,3 @@ def _purposes(states: Sequence[ResourceState]) -> dict[tuple[int, int], str]:
 def _subtitle(device: Device, latest: Sequence[LatestValue]) -> str:
     known = {v.path: str(v.value) for v in latest if v.path in ("/3/0/0", "/3/0/1")}
     return " ".join(filter(None, (known.get("/3/0/0"), known.get("/3/0/1"))))
-
-
-def _objects(
-    device: Device, states: Sequence[ResourceState], readings: Sequence[Reading], models: ModelSet
-) -> tuple[ObjectView, ...]:
-    """The objects the device registered and those it has told values of."""
-    instances: dict[int, dict[int, list[Reading]]] = {}
-    for number, entry in (device.registration.objects if device.registration else {}).items():
-        instances[int(number)] = {instance: [] for instance in entry["instances"]}
-    for state, reading in zip(states, readings, strict=True):
-        found = instances.setdefault(state.object_id, {})
-        found.setdefault(state.instance_id, []).append(reading)
-    purposes = _purposes(states)
-    return tuple(
-        ObjectView(
-            id=number,
-            name=object_name(models.entry(number, object_version(device.registration, number)), number),
-            version=object_version(device.registration, number) or "",
-            instances=tuple(
-                InstanceView(i, purposes.get((number, i), ""), tuple(found[i])) for i in sorted(found)
-            ),
-        )
-        for number, found in sorted(instances.items())
-    )

@@ -98,6 +98,122 @@ MEANINGS: Final[Mapping[tuple[int, int], Mapping[str, str]]] = {
     },
 }
 
+# What an operation is called, and what it is told by; %(paths)s are its paths.
+OPERATION_NAMES: Final[Mapping[str, str]] = {
+    "read": "Read",
+    "write": "Write",
+    "write_partial": "Partial update",
+    "write_attributes": "Write-Attributes",
+    "discover": "Discover",
+    "execute": "Execute",
+    "create": "Create",
+    "delete": "Delete",
+    "read_composite": "Read-Composite",
+    "write_composite": "Write-Composite",
+    "observe": "Observe",
+    "observe_composite": "Observe-Composite",
+    "cancel": "Cancel observation",
+    "cancel_passive": "Cancel observation, passively",
+}
+OPERATION_TITLES: Final[Mapping[str, str]] = {
+    "read": "Read of %(paths)s",
+    "write": "Write to %(paths)s",
+    "write_partial": "Partial update of %(paths)s",
+    "write_attributes": "Write-Attributes of %(paths)s",
+    "discover": "Discover of %(paths)s",
+    "execute": "Execute of %(paths)s",
+    "create": "Create in %(paths)s",
+    "delete": "Delete of %(paths)s",
+    "read_composite": "Read-Composite of %(paths)s",
+    "write_composite": "Write-Composite of %(paths)s",
+    "observe": "Observation of %(paths)s",
+    "observe_composite": "Composite observation of %(paths)s",
+    "cancel": "End of the observation of %(paths)s",
+    "cancel_passive": "Passive end of the observation of %(paths)s",
+}
+OPERATION_STATUS: Final[Mapping[str, str]] = {
+    "QUEUED": "Waiting",
+    "SENDING": "Running",
+    "CONFIRMED": "Done",
+    "FAILED": "Failed",
+    "EXPIRED": "Expired",
+    "CANCELLED": "Cancelled",
+}
+ASKED_BY: Final[Mapping[str, str]] = {
+    "web": "Browser or REST",
+    "console": "Command line",
+    "leshan": "Leshan's API",
+}
+# The states of an observation, as `ports.Reporting` names them.
+OBSERVATION_STATES: Final[Mapping[str, str]] = {
+    "active": "The device reports it by itself",
+    "waiting": "Will be asked for when the device listens",
+    "refused": "The device refuses to report it",
+    "off": "Ended here, so the watch list leaves it alone",
+}
+# CoAP codes (RFC 7252 12.1.2, RFC 7959 6, RFC 8132 6), and what LwM2M makes of them (Transport 1.1.1 6.4).
+CODE_NAMES: Final[Mapping[str, str]] = {
+    "2.01": "Created",
+    "2.02": "Deleted",
+    "2.03": "Valid",
+    "2.04": "Changed",
+    "2.05": "Content",
+    "2.31": "Continue",
+    "4.00": "Bad Request",
+    "4.01": "Unauthorized",
+    "4.02": "Bad Option",
+    "4.03": "Forbidden",
+    "4.04": "Not Found",
+    "4.05": "Method Not Allowed",
+    "4.06": "Not Acceptable",
+    "4.08": "Request Entity Incomplete",
+    "4.09": "Conflict",
+    "4.12": "Precondition Failed",
+    "4.13": "Request Entity Too Large",
+    "4.15": "Unsupported Content-Format",
+    "4.22": "Unprocessable Entity",
+    "4.29": "Too Many Requests",
+    "5.00": "Internal Server Error",
+    "5.01": "Not Implemented",
+    "5.02": "Bad Gateway",
+    "5.03": "Service Unavailable",
+    "5.04": "Gateway Timeout",
+    "5.05": "Proxying Not Supported",
+}
+CODE_MEANINGS: Final[Mapping[str, str]] = {
+    "4.00": "the device does not take the request, or the value, as it is",
+    "4.01": "the device does not let this server do that",
+    "4.02": "the device does not know an option of the request",
+    "4.03": "the device does not let this server do that",
+    "4.04": "the device has no such object, instance or resource",
+    "4.05": "the device does not allow that on this path",
+    "4.06": "the device cannot answer in that format",
+    "4.08": "parts of the request did not reach the device",
+    "4.09": "the device cannot do that in its present state",
+    "4.12": "a condition of the request is not met",
+    "4.13": "the device has no room for so much at once",
+    "4.15": "the device does not understand the format",
+    "4.22": "the device understands the request and cannot follow it",
+    "4.29": "the device asks for fewer requests",
+    "5.00": "something went wrong in the device",
+    "5.01": "the device cannot do that at all",
+    "5.03": "the device has no time now",
+    "5.04": "what stands behind the device does not answer",
+}
+# What an Execute does that one may regret (LwM2M Core 1.1.1 appendix E; object 9 of the registry).
+CONSEQUENCES: Final[Mapping[tuple[int, int], str]] = {
+    (1, 4): "The device signs off and stays away for as long as its resource 5 says, a day if it has none.",
+    (1, 9): "The device leaves, and comes back with what its bootstrap server gives it.",
+    (3, 4): "The device restarts. What it is doing now is interrupted.",
+    (3, 5): "The device goes back to its factory settings. Its credentials may go with the rest, and then it "
+    "cannot come back by itself.",
+    (5, 2): "The device installs the firmware it has downloaded, and restarts.",
+    (8, 3): "The device erases what its user keeps on it.",
+    (9, 4): "The device installs the software it has downloaded.",
+    (9, 6): "The device removes the software.",
+    (9, 11): "The device stops the software.",
+}
+
 # Units that LwM2M Core 1.1.1 E.4 gives in words and the registry's newer versions leave out.
 CORE_UNITS: Final[Mapping[tuple[int, int], str]] = {(3, 7): "mV", (3, 8): "mA", (3, 10): "KB"}
 
@@ -160,6 +276,13 @@ def duration_text(seconds: float) -> str:
     return f"{int(seconds / 86400)} d"
 
 
+def span_text(span_ms: int) -> str:
+    """How long something took: 40 ms, 1.2 s, then as `duration_text`."""
+    if span_ms < 1000:
+        return f"{span_ms} ms"
+    return f"{span_ms / 1000:.1f} s" if span_ms < 60_000 else duration_text(span_ms / 1000)
+
+
 def left_text(until_ms: int, now_ms: int) -> str:
     """How long something lasts yet, as a clock counts down: 9:05; 1:00:00 from an hour on."""
     left_s = max(0, -(-(until_ms - now_ms) // 1000))
@@ -203,6 +326,11 @@ def labels_of(object_id: int, resource_id: int, data_type: str) -> Mapping[str, 
     if data_type == "boolean":
         return SWITCH if resource_id >= FIRST_REUSABLE else YES_NO
     return MEANINGS.get((object_id, resource_id))
+
+
+def code_text(code: str) -> str:
+    """A CoAP code with its name: 4.04 Not Found."""
+    return f"{code} {CODE_NAMES[code]}" if code in CODE_NAMES else code
 
 
 def _grouped(digits: str) -> str:

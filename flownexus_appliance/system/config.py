@@ -39,6 +39,12 @@ def _port(value: Any) -> int:
     raise ValueError("a port is a number from 1 to 65535 (0 lets the system choose)")
 
 
+def _port_or_off(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
+        return value
+    raise ValueError("a port is a number from 1 to 65535 (0 turns it off)")
+
+
 def _host(value: Any) -> str:
     try:
         if isinstance(value, str):  # a number would be an address to ipaddress
@@ -150,6 +156,19 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LeshanConfig:
+    """Leshan's API at /api in plain HTTP; below /leshan/api it is served in any case."""
+
+    host: str = _setting("127.0.0.1", "address that Leshan's API alone listens on, in plain HTTP", _host)
+    server_port: int = _setting(
+        0, "TCP port of the API of Leshan's server, 8080 with Leshan; 0 turns it off", _port_or_off
+    )
+    bootstrap_port: int = _setting(
+        0, "TCP port of the API of Leshan's bootstrap server, 8081 with Leshan; 0 turns it off", _port_or_off
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FleetConfig:
     watch_list: tuple[str, ...] = _setting(
         DEFAULT_WATCH_LIST, "resources to observe on every device; * stands for any", _watch_list
@@ -180,6 +199,7 @@ class Config:
     dtls: DtlsConfig = DtlsConfig()
     certificates: CertificatesConfig = CertificatesConfig()
     http: HttpConfig = HttpConfig()
+    leshan: LeshanConfig = LeshanConfig()
     fleet: FleetConfig = FleetConfig()
     log: LogConfig = LogConfig()
 
@@ -189,6 +209,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "dtls": DtlsConfig,
     "certificates": CertificatesConfig,
     "http": HttpConfig,
+    "leshan": LeshanConfig,
     "fleet": FleetConfig,
     "log": LogConfig,
 }

@@ -15,7 +15,19 @@ from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registry import load_registry
 
-from .house import IDENTITY, NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, curve, fill
+from .house import (
+    IDENTITY,
+    NOW_MS,
+    QUIET,
+    SENSOR,
+    SLEEPER,
+    STRANGE,
+    FakeFleet,
+    FakeModels,
+    FakeOperations,
+    curve,
+    fill,
+)
 from .trust import FakeBootstrap, FakeCertificates, FakeCredentials, make_sources
 
 Client = TestClient[Request, Application]
@@ -67,6 +79,18 @@ async def reader(tmp_path: FilePath, models: ModelSet) -> AsyncIterator[Reader]:
 @pytest.fixture
 def sources(reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, tmp_path: FilePath) -> Sources:
     return make_sources(reader, fleet, bus, models, tmp_path)
+
+
+@pytest.fixture
+def operations(sources: Sources) -> FakeOperations:
+    assert isinstance(sources.operations, FakeOperations)
+    return sources.operations
+
+
+@pytest.fixture
+def uploads(sources: Sources) -> FakeModels:
+    assert isinstance(sources.models, FakeModels)
+    return sources.models
 
 
 @pytest.fixture

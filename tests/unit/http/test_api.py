@@ -9,7 +9,7 @@ from yarl import URL
 from flownexus_appliance.http.ports import Parts
 
 from .conftest import Client
-from .house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE
+from .house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet
 
 BASE = "/api/v1/endpoints"
 
@@ -118,6 +118,57 @@ async def test_resources_say_what_their_values_mean(client: Client) -> None:
 async def test_resources_below_a_path(client: Client, path: str, count: int) -> None:
     items = (await get(client, address(SENSOR, f"/resources/{path}")))["items"]
     assert len(items) == count
+
+
+async def change(client: Client, endpoint: str, body: object, status: int = 200) -> Any:
+    async with client.patch(URL(address(endpoint), encoded=True), json=body) as response:
+        assert response.status == status, await response.text()
+        return await response.json()
+
+
+async def test_a_device_is_called_as_its_owner_likes(client: Client, fleet: FakeFleet) -> None:
+    assert (await change(client, STRANGE, {"label": "Küche"}))["label"] == "Küche"
+    answer = await get(client, address(STRANGE))
+    assert (answer["label"], answer["awake_window_s"]) == ("Küche", None)
+    assert (await change(client, STRANGE, {"label": ""}))["label"] == ""
+    assert fleet.configured == [(STRANGE, "Küche", None), (STRANGE, "", None)]
+
+
+@pytest.mark.parametrize("back", [0, None])
+async def test_an_awake_window_is_set_and_taken_back(
+    client: Client, fleet: FakeFleet, back: int | None
+) -> None:
+    assert (await change(client, SLEEPER, {"awake_window_s": 12.5}))["awake_window_s"] == 12.5
+    by_name = {item["endpoint"]: item for item in (await get(client, BASE))["items"]}
+    assert by_name[SLEEPER]["awake_window_s"] == 12.5
+    assert by_name[SENSOR]["awake_window_s"] is None
+    assert (await change(client, SLEEPER, {"awake_window_s": back}))["awake_window_s"] is None
+    assert fleet.configured == [(SLEEPER, None, 12.5), (SLEEPER, None, 0.0)]
+
+
+async def test_what_is_left_out_stays(client: Client) -> None:
+    await change(client, SENSOR, {"awake_window_s": 5})
+    answer = await change(client, SENSOR, {})
+    assert (answer["label"], answer["awake_window_s"]) == ("Greenhouse", 5)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "status", "code"),
+    [
+        ("nobody", {"label": "x"}, 404, "endpoint_unknown"),
+        ("nobody", {}, 404, "endpoint_unknown"),
+        (SENSOR, {"label": None}, 400, "body_invalid"),
+        (SENSOR, {"label": 1}, 400, "body_invalid"),
+        (SENSOR, {"awake_window_s": "1"}, 400, "body_invalid"),
+        (SENSOR, {"state": "online"}, 400, "body_invalid"),
+        (SENSOR, [], 400, "body_invalid"),
+    ],
+)
+async def test_a_bad_change_changes_nothing(
+    client: Client, fleet: FakeFleet, endpoint: str, body: object, status: int, code: str
+) -> None:
+    assert (await change(client, endpoint, body, status))["error"] == code
+    assert fleet.configured == []
 
 
 async def test_health(client: Client) -> None:

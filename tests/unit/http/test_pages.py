@@ -95,8 +95,10 @@ async def test_a_device_page_reads_without_a_script(client: Client) -> None:
         "No error",
         "On/Off switch",
         "01ff",
-        "Instance 1 No values told yet",
         "reported by itself",
+        "Serial Number /3/0/2 not read yet",  # by the model
+        "Reboot /3/0/4 Execute",
+        "Nothing was asked of it yet",
     ):
         assert words in found.text, words
     # Sensors first, what lives in the device after them, the rest apart.

@@ -132,6 +132,52 @@ def test_a_listener_to_one_device_gets_every_value() -> None:
     assert message.data["received_ms"] == 20
 
 
+def operation(endpoint: str, number: int, status: str) -> dict[str, Any]:
+    return {"endpoint": endpoint, "id": number, "status": status}
+
+
+def observation(endpoint: str, state: str, *paths: str) -> dict[str, Any]:
+    return {"endpoint": endpoint, "paths": list(paths), "state": state}
+
+
+ASKED = (
+    ("operation", operation("a", 1, "QUEUED")),
+    ("operation", operation("a", 2, "QUEUED")),
+    ("operation", operation("b", 3, "QUEUED")),
+    ("observation", observation("a", "waiting", "/3303/0/5700")),
+    ("operation", operation("a", 1, "SENDING")),
+    ("observation", observation("a", "active", "/3303/0/5700")),
+    ("observation", observation("a", "active", "/3303/0/5700", "/3/0/9")),
+    ("operation", operation("a", 1, "CONFIRMED")),
+    ("presence", presence("a", "sleeping")),
+    ("presence", presence("a", "online")),
+)
+
+
+def test_the_whole_fleet_gets_the_newest_of_each_operation_and_observation() -> None:
+    messages = parse(chunk(*ASKED).for_endpoints(None).decode())
+    assert [(m.name, m.data) for m in messages] == [ASKED[number] for number in (1, 5, 6, 7, 8, 9, 2)]
+
+
+def test_a_listener_to_one_device_gets_every_step_of_its_operations() -> None:
+    messages = parse(chunk(*ASKED).for_endpoints(frozenset("a")).decode())
+    assert [(m.name, m.data) for m in messages] == [one for one in ASKED if one[1]["endpoint"] == "a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("registration", True),
+        ("presence", True),
+        ("values", False),
+        ("operation", False),
+        ("observation", False),
+    ],
+)
+def test_counts_are_told_again_where_they_may_have_changed(name: str, moved: bool) -> None:
+    assert chunk((name, {"endpoint": "a"})).moves_counts is moved
+
+
 def test_only_what_is_meant_for_browsers_leaves() -> None:
     one = chunk(("secret", {"endpoint": "a", "key": "k"}), ("presence", presence("a")))
     assert [message.name for message in parse(one.for_endpoints(None).decode())] == ["presence"]
@@ -193,6 +239,20 @@ async def test_a_filter_lets_only_its_devices_through(client: Client, bus: Event
         await browser.until("id: 4")
         names = [m.data["endpoint"] for m in browser.messages if m.name == "presence"]
         assert names == ["a/b", "c"]
+
+
+async def test_operations_and_observations_reach_who_listens_to_their_device(
+    client: Client, bus: EventBus
+) -> None:
+    async with listening(client, "?endpoint=a") as browser, listening(client) as other:
+        for name, data in ASKED:
+            bus.publish(name, data)
+        for one in (browser, other):
+            await one.until("id: 10")
+        told = [m.name for m in browser.messages if m.data.get("endpoint") == "a"]
+        assert told == [name for name, data in ASKED if data["endpoint"] == "a"]
+        assert not any(m.data.get("endpoint") == "b" for m in browser.messages)
+        assert any(m.data.get("endpoint") == "b" for m in other.messages)
 
 
 async def test_counts_reach_a_filtered_listener(client: Client, bus: EventBus) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from flownexus_appliance.http import wording
+from flownexus_appliance.lwm2m.operations import Kind, Status
 
 from .house import NOW_MS
 
@@ -104,3 +105,31 @@ def test_what_lies_ahead(ahead_s: int, text: str) -> None:
 def test_fingerprints_are_written_as_browsers_do() -> None:
     assert wording.fingerprint_text("00ff1a") == "00:FF:1A"
     assert wording.fingerprint_text("") == ""
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "text"),
+    [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1000, "1.0 s"),
+        (59_940, "59.9 s"),
+        (60_000, "1 min"),
+        (7_200_000, "2 h"),
+    ],
+)
+def test_how_long_something_took(span_ms: int, text: str) -> None:
+    assert wording.span_text(span_ms) == text
+
+
+def test_codes_have_names() -> None:
+    assert wording.code_text("4.04") == "4.04 Not Found"
+    assert wording.code_text("7.31") == "7.31"
+    assert wording.code_text("") == ""
+    assert set(wording.CODE_MEANINGS) <= set(wording.CODE_NAMES)
+
+
+def test_every_operation_and_status_has_its_words() -> None:
+    assert set(wording.OPERATION_NAMES) == set(wording.OPERATION_TITLES) == set(Kind)
+    assert set(wording.OPERATION_STATUS) == set(Status)
+    assert all("%(paths)s" in title for title in wording.OPERATION_TITLES.values())

@@ -7,7 +7,7 @@ where the web side reads them; the authority is the real one, on a folder of the
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,13 +22,18 @@ from flownexus_appliance.db.credentials import (
     ProofKind,
     put_credential,
 )
+from flownexus_appliance.db.operations import EndpointOperation
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.db.writer import Batch
 from flownexus_appliance.errors import ApplianceError, UsageError
 from flownexus_appliance.events import EventBus
+from flownexus_appliance.fleet.keys import check_key
 from flownexus_appliance.http.ports import Sources
 from flownexus_appliance.lwm2m.bootstrap_config import BootstrapConfig
 from flownexus_appliance.lwm2m.model import ModelSet
+from flownexus_appliance.lwm2m.operations import Kind, Operation
+from flownexus_appliance.lwm2m.paths import Path
+from flownexus_appliance.lwm2m.requests import check_endpoint
 from flownexus_appliance.pki.authority import Authority
 from flownexus_appliance.pki.describe import CertificateStatus
 from flownexus_appliance.pki.devices import VALIDITY, DeviceCertificate
@@ -37,7 +42,7 @@ from flownexus_appliance.pki.names import ServerNames
 from flownexus_appliance.pki.roots import OVERLAP
 from flownexus_appliance.pki.upkeep import Change
 
-from .house import NOW_MS, FakeFleet, Outcome
+from .house import NOW_MS, FakeFleet, FakeModels, FakeOperations, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,17 @@ class FakeCredentials:
         proof = Proof(ProofKind.CERTIFICATE, fingerprint)
         ends = (serial, not_after_ms)
         return self.add(endpoint, proof, state, certificate=certificate, ends=ends, label=label)
+
+    async def replace_psk(
+        self, endpoint: str, identity: bytes, key: bytes, ending: Collection[int], *, label: str = ""
+    ) -> Credential:
+        if self.failure is not None:
+            raise self.failure
+        check_endpoint(endpoint, UsageError)
+        check_key(key)
+        for one in [one for one in self.of(endpoint) if one.id in ending]:
+            await self.remove(one.id)
+        return self.add(endpoint, Proof(ProofKind.PSK, identity), secret=key, label=label)
 
     async def renew_psk(self, endpoint: str) -> Credential:
         offered = CredentialState.OFFERED
@@ -241,17 +257,27 @@ class FakeBootstrap:
         else:
             self.kept[endpoint] = config
 
-    async def trigger(self, endpoint: str) -> Outcome:
+    async def trigger(self, endpoint: str) -> EndpointOperation:
         self.asked.append(endpoint)
         if isinstance(self.outcome, ApplianceError):
             raise self.outcome
-        return self.outcome
+        return self.outcome.operation(endpoint, Operation(Kind.EXECUTE, (Path.of(1, 0, 9),)))
 
 
 def make_sources(
     reader: Reader, fleet: FakeFleet, bus: EventBus, models: ModelSet, folder: FilePath
 ) -> Sources:
     """The whole house around a reader of `folder`/flownexus.db; the authority's files go below it too."""
-    credentials = FakeCredentials(folder / "flownexus.db")
-    certificates = FakeCertificates(folder / "pki")
-    return Sources(reader, fleet, credentials, certificates, FakeBootstrap(), bus, models)
+    database = folder / "flownexus.db"
+    uploads = FakeModels(models)
+    fleet.models, fleet.database = uploads.set, database
+    return Sources(
+        reader=reader,
+        fleet=fleet,
+        operations=FakeOperations(database, fleet),
+        credentials=FakeCredentials(database),
+        certificates=FakeCertificates(folder / "pki"),
+        bootstrap=FakeBootstrap(),
+        bus=bus,
+        models=uploads,
+    )

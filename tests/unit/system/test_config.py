@@ -40,6 +40,8 @@ def test_the_defaults_keep_to_the_box() -> None:
     config = Config()
     assert all(network.is_loopback for network in config.coap.networks)
     assert ipaddress.ip_address(config.http.host).is_loopback
+    assert ipaddress.ip_address(config.leshan.host).is_loopback
+    assert config.leshan.server_port == config.leshan.bootstrap_port == 0, "off"
     assert config.fleet.watch_list == DEFAULT_WATCH_LIST
 
 
@@ -184,6 +186,11 @@ def test_where_a_mistake_stands(text: str, line: str) -> None:
         ("http", "host = true"),
         ("http", "host = ['127.0.0.1']"),
         ("http", "host = 'localhost'"),
+        ("leshan", "host = 'localhost'"),
+        ("leshan", "server_port = -1"),
+        ("leshan", "server_port = true"),
+        ("leshan", "bootstrap_port = 65536"),
+        ("leshan", "bootstrap_port = '8081'"),
         ("fleet", "watch_list = '/3/0/9'"),
         ("fleet", "watch_list = [9]"),
         ("fleet", "watch_list = ['/3/0/*']"),

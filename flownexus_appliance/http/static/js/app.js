@@ -47,6 +47,7 @@ export function writeTimes(root = document) {
 export function moveTime(element, timeMs) {
   if (!element || Number(element.dataset.ago) >= timeMs) return;
   element.dataset.ago = String(timeMs);
+  element.hidden = false;
   element.title = momentText(timeMs);
 }
 

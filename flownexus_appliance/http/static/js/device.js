@@ -4,9 +4,12 @@ import { Chart } from "./chart.js";
 import { getPage } from "./fetching.js";
 import { throttled, valueElements, writeHeard, writeState, writeValue } from "./live.js";
 import { Stream } from "./stream.js";
+import { readTimeline, setUpButtons } from "./timeline.js";
+import { Tree } from "./tree.js";
 
 const REFRESH_PAUSE_MS = 2500;
 const SLIDE_MS = 5000;
+const TIMELINE_PAUSE_MS = 1000;
 
 const page = document.querySelector("[data-device]");
 const endpoint = page.dataset.device;
@@ -59,16 +62,16 @@ async function reread() {
   } catch {
     return; // the stream's sign tells when the box is away
   }
-  const closed = new Set([...page.querySelectorAll("details.object:not([open])")].map((one) => one.id));
-  const opened = page.querySelector("#ended-credentials")?.open;
-  for (const name of ["head", "tree", "facts"]) {
-    const old = page.querySelector(`[data-region="${name}"]`);
-    const region = fresh.querySelector(`[data-region="${name}"]`);
-    if (name === "head") old.dataset.state = region.dataset.state;
-    old.replaceChildren(...region.childNodes);
-  }
-  for (const id of closed) document.getElementById(id)?.removeAttribute("open");
-  page.querySelector("#ended-credentials")?.toggleAttribute("open", opened);
+  const open = new Map([...page.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
+  tree.through(() => {
+    for (const name of ["head", "told", "tree", "identity", "facts"]) {
+      const old = page.querySelector(`[data-region="${name}"]`);
+      const region = fresh.querySelector(`[data-region="${name}"]`);
+      if (name === "head") old.dataset.state = region.dataset.state;
+      old.replaceChildren(...region.childNodes);
+    }
+    for (const [id, was] of open) document.getElementById(id)?.toggleAttribute("open", was);
+  });
   for (const name of ["main", "other"]) {
     const list = page.querySelector(`[data-charts="${name}"]`);
     for (const element of [...fresh.querySelectorAll(`[data-charts="${name}"] > [data-chart]`)]) {
@@ -84,6 +87,9 @@ async function reread() {
 }
 
 const refresh = throttled(reread, REFRESH_PAUSE_MS);
+// The stream's sign tells when the box is away.
+const refreshTimeline = throttled(() => readTimeline(page, endpoint).catch(() => {}), TIMELINE_PAUSE_MS);
+const tree = new Tree(page, location.pathname, refreshTimeline);
 
 function onValues({ received_ms: receivedMs, values: samples }) {
   for (const sample of samples) {
@@ -92,7 +98,7 @@ function onValues({ received_ms: receivedMs, values: samples }) {
     if (elements) {
       for (const element of elements) {
         writeValue(element, sample);
-        moveTime(element.closest("tr, .chart")?.querySelector("time"), sample.time_ms);
+        moveTime(element.closest("tr, .chart")?.querySelector("time[data-ago]"), sample.time_ms);
       }
     } else if (!strange.has(sample.path)) {
       strange.add(sample.path);
@@ -102,12 +108,21 @@ function onValues({ received_ms: receivedMs, values: samples }) {
   writeHeard(page, receivedMs);
 }
 
+function onOperation(event) {
+  tree.onOperation(event);
+  refreshTimeline();
+  if (page.querySelector(`[data-region="told"] [data-told="${event.id}"]`)) refresh();
+}
+
 function onReset() {
   refresh();
+  refreshTimeline();
+  tree.onReset();
   for (const chart of charts.values()) if (chart.visible) chart.reload();
 }
 
 setUpRanges();
+setUpButtons(page.querySelector('[data-region="timeline"]'), refreshTimeline);
 attachCharts();
 // The window moves on although nothing arrives.
 setInterval(() => {
@@ -125,6 +140,8 @@ new Stream(
       writeHeard(page, timeMs);
       refresh();
     },
+    operation: onOperation,
+    observation: refresh,
     reset: onReset,
     state: showLive,
   },

@@ -20,6 +20,7 @@ export function writeValue(element, sample) {
   element.dataset.time = String(sample.time_ms);
   const { kind, labels } = element.dataset;
   const text = valueText(sample.value, kind, labels && JSON.parse(labels), sample.data_type);
+  element.classList.remove("unread"); // its first value
   if (element.textContent !== text) {
     element.textContent = text;
     flash(element);

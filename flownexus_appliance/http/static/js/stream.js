@@ -1,7 +1,7 @@
 // The live stream: one EventSource a page. It reconnects by itself, rests while the page is hidden, and says
 // how it stands by the state "connecting", "live" or "lost".
 
-const NAMES = ["registration", "presence", "values", "counts"];
+const NAMES = ["registration", "presence", "values", "operation", "observation", "counts"];
 const RETRY_MS = 3000;
 // A browser allows six connections to one host: tabs nobody looks at must not hold one.
 const HIDDEN_MS = 20_000;

@@ -1,0 +1,85 @@
+"""Leshan's API on ports of its own, at /api, where its users look for it; in plain HTTP, as there.
+
+Off unless the operator says so, and nothing else of the box is served there. Nobody signs in, so an address
+that other machines reach is for networks of which every member may do everything.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from ...errors import ApplianceError, clean
+from ...system.config import LeshanConfig
+from ..errors import Handler
+from .answers import text_answer
+from .events import Events
+from .routes import set_up_alone
+from .sides import Side
+
+STOP_TIMEOUT_S: Final = 2.0
+log = logging.getLogger(__name__)
+
+
+class OwnPorts:
+    """The sites of both sides, as far as they are wanted."""
+
+    def __init__(self, config: LeshanConfig) -> None:
+        self._config = config
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self, make_app: Callable[[], web.Application], events: Events) -> None:
+        """Listen; `make_app` gives applications without routes. Raises ApplianceError("address_unusable")."""
+        wanted = {Side.SERVER: self._config.server_port, Side.BOOTSTRAP: self._config.bootstrap_port}
+        for side, port in wanted.items():
+            if port:
+                app = make_app()
+                set_up_alone(app, events, side)
+                await self._serve(app, port)
+
+    async def stop(self) -> None:
+        """End streams, close; no socket is left afterwards."""
+        while self._runners:
+            await self._runners.pop().cleanup()
+
+    async def _serve(self, app: web.Application, port: int) -> None:
+        host = self._config.host
+        if ipaddress.ip_address(host).is_loopback:
+            app.middlewares.append(refuse_foreign_names)
+        else:
+            log.warning("Leshan's API is open to other machines", extra={"HOST": host, "PORT": port})
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
+        await runner.setup()
+        self._runners.append(runner)
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ApplianceError(
+                "address_unusable",
+                f"cannot listen on {host}, port {port}: {error.strerror}",
+                "another program may use the port: choose another one in [leshan], or end that program",
+            ) from error
+
+
+@web.middleware
+async def refuse_foreign_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Who is on this machine calls it localhost or by its address; another name leads a browser astray.
+
+    A page elsewhere may have its own name resolved to the loopback, and would be taken for one of ours.
+    """
+    host = request.url.host or ""
+    if host != "localhost" and not _is_address(host):
+        text = f"{clean(host, 60)} is not a name of this address: use localhost"
+        return text_answer(text, HTTPStatus.MISDIRECTED_REQUEST)
+    return await handler(request)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

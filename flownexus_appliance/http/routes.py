@@ -1,0 +1,119 @@
+"""What an address of the API is: its handler beside what it takes and answers, said once.
+
+The routes of `api*.py` are such objects; aiohttp serves them, and `openapi.py` describes them.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+
+JSON: Final = "application/json"
+# What lists give at once.
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 500
+MAX_ID: Final = 2**53
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_PARAMETER: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parameter of the query. `type` is str, int, float or bool (a bare name); `values` are the words it
+    knows, `low` and `high` the bounds of a number."""
+
+    name: str
+    help: str
+    type: type = str
+    values: tuple[str, ...] = ()
+    default: str | int | float | None = None
+    repeated: bool = False
+    low: float | None = None
+    high: float | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer: its status, the type of its JSON, or the media types of what is no JSON.
+
+    `headers` are the names of those that mean something, each with what it says; `events` the types of the
+    data of server-sent events, by their names.
+    """
+
+    type: Any = None
+    status: int = HTTPStatus.OK
+    help: str = ""
+    media: tuple[str, ...] = (JSON,)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An address: `path` as aiohttp writes it; `summary` is one line, `help` the rest, `tag` its group.
+
+    `body` is the type of the JSON body; None where there is none, or where `body_media` says it is no JSON.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    answers: tuple[Answer, ...] = (Answer(),)
+    query: tuple[Query, ...] = ()
+    body: Any = None
+    body_optional: bool = False
+    body_media: tuple[str, ...] = (JSON,)
+    endless: bool = False  # a GET that never ends has no HEAD
+    help: str = ""
+    headers: tuple[Query, ...] = ()  # of the request
+
+    @property
+    def template(self) -> str:
+        """The path without what aiohttp adds to the names in it."""
+        return _PARAMETER.sub(r"{\1}", self.path)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path."""
+        return tuple(_PARAMETER.findall(self.path))
+
+    @property
+    def takes_body(self) -> bool:
+        return self.body is not None or self.body_media != (JSON,)
+
+    @property
+    def name(self) -> str:
+        """What it is called in the description: by its address, which programs rely on anyway."""
+        words = re.findall(r"\w+", self.template.removeprefix("/api/v1"))
+        return "_".join([self.method.lower(), *words])
+
+    def definition(self) -> web.RouteDef:
+        """As aiohttp takes it."""
+        if self.method == "GET":
+            return web.get(self.path, self.handler, allow_head=not self.endless)
+        return web.route(self.method, self.path, self.handler)
+
+
+def search(what: str) -> Query:
+    """`?q=`"""
+    return Query("q", f"Text in {what}; upper and lower case are one")
+
+
+def page(after: type = str, default: int = DEFAULT_LIMIT, high: int = MAX_LIMIT) -> tuple[Query, Query]:
+    """`?after=&limit=` of a list; `after` is what the cursor `next` is made of."""
+    ids = (1, MAX_ID) if after is int else (None, None)
+    return (
+        Query("after", "Where the page before ended: its `next`", after, low=ids[0], high=ids[1]),
+        Query("limit", "How many at most", int, default=default, low=1, high=high),
+    )
+
+
+def get(path: str, handler: Handler, summary: str, tag: str, answer: Any = None, *query: Query) -> Route:
+    """The usual GET: JSON of one type."""
+    return Route("GET", path, handler, summary, tag, (Answer(answer),), query)

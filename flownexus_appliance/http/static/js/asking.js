@@ -1,0 +1,52 @@
+// Sends forms without leaving the page. The box answers with the page that a browser would show next.
+import { momentText } from "./format.js";
+import { TEXTS } from "./texts.js";
+
+const TIMEOUT_MS = 20_000;
+
+/** Sends a form as its button would; `more` are fields besides. The answer's page, and whether it was taken. */
+export async function send(form, button, more = {}) {
+  const body = new URLSearchParams(new FormData(form, button));
+  for (const [name, value] of Object.entries(more)) body.set(name, value);
+  const response = await fetch(form.action, {
+    method: "POST",
+    body,
+    headers: { Accept: "text/html" },
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  return { taken: response.ok, page };
+}
+
+/** What a page says is wrong, as text. */
+export function troubleOf(page) {
+  const words = page.querySelector('[data-region="trouble"] .banner') ?? page.querySelector(".banner, main .card");
+  return words ? words.textContent.replace(/\s+/g, " ").trim() : TEXTS.notTaken;
+}
+
+/** Inputs of a moment are in the browser's own time zone from now on; what is sent stays UTC. */
+export function useLocalTimes(root) {
+  for (const input of root.querySelectorAll("input[data-utc]")) {
+    const sent = document.createElement("input");
+    sent.type = "hidden";
+    sent.name = input.name;
+    input.removeAttribute("name");
+    input.removeAttribute("data-utc");
+    input.after(sent);
+    const begun = input.value ? new Date(`${input.value}Z`) : null;
+    if (begun) input.value = localText(begun);
+    const write = () => {
+      const moment = new Date(input.value);
+      sent.value = Number.isNaN(moment.getTime()) ? "" : moment.toISOString().replace(/\.\d+Z$/, "Z");
+    };
+    input.addEventListener("input", write);
+    write();
+    const hint = root.querySelector(`#${input.id}-hint`);
+    if (hint) hint.textContent = TEXTS.localTime(begun ? momentText(begun.getTime()) : "");
+  }
+}
+
+function localText(moment) {
+  const shifted = new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 19);
+}
