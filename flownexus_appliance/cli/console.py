@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,11 @@ SOCKET: Final = "control.sock"
 # Longer than the daemon itself waits for a device.
 TIMEOUT_S: Final = 150.0
 PAGE: Final = 500
+CHUNK_BYTES: Final = 64 * 1024
+JSON: Final = "application/json"
+
+# A parameter of a query; those that are "" or have no items are left out.
+Asked = str | list[str]
 
 
 class Refused(ApplianceError):
@@ -21,48 +28,124 @@ class Refused(ApplianceError):
 
 
 class Console:
-    """The daemon that runs on a state folder."""
+    """The daemon that runs on a state folder.
 
-    def __init__(self, state: Path) -> None:
+    Everything raises Refused, UsageError: `daemon_absent`, `control_forbidden`, and `daemon_silent`.
+    """
+
+    def __init__(self, state: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._state = state
+        self._timeout_s = timeout_s
 
-    def get(self, path: str, **query: str) -> Any:
-        """GET a path below /api/v1; queries that are "" are left out."""
+    def get(self, path: str, /, **query: Asked) -> Any:
+        """GET a path below /api/v1."""
         return json.loads(self.fetch(path, **query))
 
-    def fetch(self, path: str, **query: str) -> bytes:
+    def fetch(self, path: str, /, **query: Asked) -> bytes:
         """GET something that is not JSON."""
         return self._ask("GET", path + _query(query))
 
-    def items(self, path: str, **query: str) -> list[Any]:
-        """All items of a list, page after page."""
+    def items(self, path: str, /, most: int | None = None, **query: Asked) -> list[Any]:
+        """All items of a list, or the first `most` of them, page after page."""
         found: list[Any] = []
         after = ""
         while True:
-            page = self.get(path, **query, limit=str(PAGE), after=after)
+            limit = PAGE if most is None else min(PAGE, most - len(found))
+            page = self.get(path, **query, limit=str(limit), after=after)
             found += page["items"]
-            if page["next"] is None:
+            if page["next"] is None or len(found) == most:
                 return found
             after = str(page["next"])
 
+    def chunks(self, path: str, /, **query: Asked) -> Iterator[bytes]:
+        """GET something of any length, as it comes."""
+        with closing(self._connection()) as connection:
+            response = self._send(connection, "GET", path + _query(query))
+            while chunk := self._read(response):
+                yield chunk
+
+    @contextmanager
+    def listen(self, path: str, /, **query: Asked) -> Iterator[Iterator[tuple[str, Any]]]:
+        """GET server-sent events: names and data. Entered, the daemon has begun to tell."""
+        with closing(self._connection()) as connection:
+            yield self._events(self._send(connection, "GET", path + _query(query)))
+
     def post(self, path: str, body: object = None) -> Any:
-        return json.loads(self._ask("POST", path, body))
+        return self._change("POST", path, body)
 
-    def delete(self, path: str) -> Any:
-        return json.loads(self._ask("DELETE", path))
+    def patch(self, path: str, body: object) -> Any:
+        return self._change("PATCH", path, body)
 
-    def _ask(self, method: str, path: str, body: object = None) -> bytes:
-        """Raises Refused, UsageError: `daemon_absent`, `control_forbidden`, and `daemon_silent`."""
-        connection = _Connection(self._state / SOCKET)
-        headers = {"Accept": "application/json"}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = json.dumps(body)
-        try:
+    def delete(self, path: str, /, **query: Asked) -> Any:
+        return self._change("DELETE", path + _query(query), None)
+
+    def upload(self, path: str, content: bytes, media_type: str) -> Any:
+        """POST something that is not JSON."""
+        return json.loads(self._ask("POST", path, content, media_type))
+
+    def _change(self, method: str, path: str, body: object) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        answer = self._ask(method, path, content)
+        return json.loads(answer) if answer else None
+
+    def _ask(self, method: str, path: str, content: bytes | None = None, media_type: str = JSON) -> bytes:
+        with closing(self._connection()) as connection:
+            response = self._send(connection, method, path, content, media_type)
+            with self._heard():
+                return response.read()
+
+    def _connection(self) -> "_Connection":
+        return _Connection(self._state / SOCKET, self._timeout_s)
+
+    def _send(
+        self,
+        connection: "_Connection",
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        media_type: str = JSON,
+    ) -> http.client.HTTPResponse:
+        """The head of a good answer, its body still to be read."""
+        headers = {"Accept": JSON}
+        if content is not None:
+            headers["Content-Type"] = media_type
+        with self._heard():
             connection.request(method, f"/api/v1{path}", content, headers)
             response = connection.getresponse()
-            answer = response.read()
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                raise _refused(response.status, response.read())
+        return response
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The next part of a body, b"" at its end."""
+        with self._heard():
+            chunk = response.read1(CHUNK_BYTES)
+            if not chunk and response.length:  # http.client takes a body cut short for a whole one here
+                raise http.client.IncompleteRead(chunk, response.length)
+            return chunk
+
+    def _events(self, response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
+        """What a stream tells, until it ends: which it does not by itself."""
+        name, data = "", ""
+        while True:
+            with self._heard():
+                line = response.readline()
+                if not line:
+                    raise http.client.IncompleteRead(line)
+            field, _, value = line.decode().rstrip("\n").partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                data = value
+            elif not field and data:  # an empty line ends an event; a comment has no field either
+                yield name, json.loads(data)
+                name, data = "", ""
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Tells what can go wrong on the way to the daemon."""
+        try:
+            yield
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             raise _absent(self._state) from None
         except PermissionError:
@@ -77,11 +160,6 @@ class Console:
                 f"the daemon on {self._state} did not answer: {error}",
                 "see whether it still runs, and what its log says",
             ) from None
-        finally:
-            connection.close()
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _refused(response.status, answer)
-        return answer
 
 
 def below(collection: str, name: str, rest: str = "") -> str:
@@ -92,8 +170,8 @@ def below(collection: str, name: str, rest: str = "") -> str:
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
@@ -102,9 +180,9 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _query(query: dict[str, str]) -> str:
+def _query(query: dict[str, Asked]) -> str:
     given = {name: value for name, value in query.items() if value}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, doseq=True)}" if given else ""
 
 
 def _absent(state: Path) -> UsageError:

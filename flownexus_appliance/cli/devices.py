@@ -1,4 +1,4 @@
-"""`flownexus device`: which devices there are, and by what they prove who they are."""
+"""`flownexus device`: which devices there are, what they are called here, how they prove who they are."""
 
 import argparse
 import sys
@@ -9,7 +9,17 @@ from typing import Any, Final
 from ..errors import UsageError, clean
 from . import given
 from .console import Refused, below
-from .output import add_common, console, moment, say_fields, say_json, say_table
+from .output import (
+    DONE,
+    add_common,
+    console,
+    device_name,
+    moment,
+    say_fields,
+    say_json,
+    say_table,
+    whole_seconds,
+)
 
 CSR_MAX_BYTES: Final = 32 * 1024
 PRESENCES: Final = ("online", "sleeping", "offline")
@@ -32,6 +42,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     how.add_argument("--minutes", type=int, default=10, metavar="N", help="how long (10)")
     how.add_argument("--close", action="store_true", help="no longer")
     bootstrap = actions.add_parser("bootstrap", help="ask a device to bootstrap now")
+    label = actions.add_parser("label", help="give a device a name of your own; none takes it away")
+    window = actions.add_parser("window", help="how long a sleeping device listens after it was heard")
     for action, run in (
         (listing, _list),
         (show, _show),
@@ -39,11 +51,15 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         (remove, _remove),
         (enrol, _enrol),
         (bootstrap, _bootstrap),
+        (label, _label),
+        (window, _window),
     ):
         if run not in (_list, _enrol):
-            action.add_argument("name", metavar="NAME", help="the device's endpoint name")
+            action.add_argument("name", type=device_name, metavar="NAME", help="the device's endpoint name")
         add_common(action)
         action.set_defaults(run=run)
+    label.add_argument("text", nargs="?", default="", metavar="TEXT", help="such as Greenhouse")
+    window.add_argument("seconds", type=_window_seconds, metavar="SECONDS", help="or: default")
 
 
 def _add_adding(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +120,7 @@ def _show(options: argparse.Namespace) -> int:
             ("Address", registration.get("address", "not registered")),
             ("LwM2M", registration.get("lwm2m_version", "")),
             ("Registered until", moment(registration.get("expires_ms"), "")),
+            ("Awake window", "" if (window := device["awake_window_s"]) is None else f"{window:g} s"),
         ]
     )
     print()
@@ -210,6 +227,29 @@ def _bootstrap(options: argparse.Namespace) -> int:
     if not options.json:
         print(f"{clean(options.name)} comes to bootstrap.")
     return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    return _configured(options, {"label": options.text})
+
+
+def _window(options: argparse.Namespace) -> int:
+    return _configured(options, {"awake_window_s": options.seconds})
+
+
+def _window_seconds(text: str) -> int:
+    """0 stands for what the configuration says."""
+    return 0 if text == "default" else whole_seconds(text)
+
+
+def _configured(options: argparse.Namespace, change: dict[str, Any]) -> int:
+    answer = console(options).patch(below("endpoints", options.name), change)
+    if options.json:
+        return say_json(answer)
+    label, window = answer["label"], answer["awake_window_s"]
+    what = "as configured" if window is None else f"{window:g} s"
+    print(f"{clean(options.name)}: label {clean(label) or '-'}, awake window {what}.")
+    return DONE
 
 
 def _say_credentials(credentials: list[Any]) -> None:

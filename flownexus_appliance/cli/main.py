@@ -1,25 +1,30 @@
-"""Parses the words of the `flownexus` command, runs it, says errors with their hint; the exit codes.
-
-0: done. 1: the daemon or the device said no. 2: wrong use, or the daemon is not there. docs/command-line.md.
-"""
+"""Parses the words of the `flownexus` command, runs it, says errors with their hint."""
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 from .. import __version__
 from ..errors import ApplianceError
-from . import certificates, devices, run, sim, status
+from . import certificates, completion, devices, export, models, observing, op, operations, run, sim, status
 from .console import Refused
-from .output import DEFAULT_STATE
+from .output import DEFAULT_STATE, INTERRUPTED, REFUSED, UNUSABLE, tell
 
-REFUSED: Final = 1
-UNUSABLE: Final = 2
-INTERRUPTED: Final = 130
+GROUPS = (
+    run,
+    sim,
+    status,
+    devices,
+    operations,
+    observing,
+    op,
+    export,
+    models,
+    certificates,
+    completion,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ApplianceError as error:
-        _tell(error, as_json=options.json)
+        tell(error, as_json=options.json)
         return REFUSED if isinstance(error, Refused) else UNUSABLE
     except BrokenPipeError:
         # Whoever read our output has had enough; Python must not try again when it ends.
@@ -46,19 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flownexus {__version__}")
     parser.set_defaults(state=DEFAULT_STATE, json=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (run, sim, status, devices, certificates):
+    for group in GROUPS:
         group.add_to(commands)
     return parser
-
-
-def _tell(error: ApplianceError, *, as_json: bool) -> None:
-    if as_json:
-        told = {"error": error.code, "message": error.message, "hint": error.hint}
-        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
-        return
-    print(f"flownexus: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
 
 
 def _survive_any_text() -> None:

@@ -1,14 +1,23 @@
-"""What the commands say: tables for people, JSON for programs; the options that all of them have."""
+"""What the commands say: tables for people, JSON for programs; exit codes; the options all of them have."""
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from ..errors import clean
+from ..errors import ApplianceError, clean
 from .console import Console
+
+# Exit codes: docs/command-line.md.
+DONE: Final = 0
+REFUSED: Final = 1  # by the daemon or the device
+UNUSABLE: Final = 2  # wrong use, or no daemon
+WAITING: Final = 3  # the operation has not ended yet
+ENDED: Final = 4  # the operation expired or was cancelled
+INTERRUPTED: Final = 130
 
 MAX_CELL: Final = 64
 DEFAULT_STATE: Final = Path("var")
@@ -24,6 +33,26 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", default=nothing, help="answer in JSON")
 
 
+def device_name(text: str) -> str:
+    """The `type` of an argument that is a device's name: completion offers those there are."""
+    return text
+
+
+def operation_id(text: str) -> int:
+    """The `type` of an argument that is an operation: completion offers the newest."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not the number of an operation: {clean(text, 40)}") from None
+
+
+def whole_seconds(text: str) -> int:
+    """The `type` of an argument that is a time to wait: whole seconds, 0 or more."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {clean(text, 40)}")
+    return int(text)
+
+
 def console(options: argparse.Namespace) -> Console:
     state: Path = options.state
     return Console(state)
@@ -34,9 +63,20 @@ def say_json(data: object) -> int:
     return 0
 
 
-def say_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as what is in them; what devices told is made printable."""
-    cells = [[clean(cell, MAX_CELL) for cell in row] for row in rows]
+def tell(error: ApplianceError, *, as_json: bool) -> None:
+    """Say what went wrong, and what to do about it, on standard error."""
+    if as_json:
+        told = {"error": error.code, "message": error.message, "hint": error.hint}
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+        return
+    print(f"flownexus: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+
+
+def say_table(headers: Sequence[str], rows: Sequence[Sequence[str]], longest: int = MAX_CELL) -> None:
+    """Columns as wide as what is in them; what devices told is made printable, and cut when `longest`."""
+    cells = [[clean(cell, longest) for cell in row] for row in rows]
     lines = [list(headers), *cells]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     for line in lines:
@@ -51,11 +91,12 @@ def say_fields(fields: Sequence[tuple[str, str]]) -> None:
             print(f"{name.ljust(width)}  {value}")
 
 
-def moment(time_ms: int | None, nothing: str = "never") -> str:
-    """A time in the zone of whoever reads it, to the minute."""
+def moment(time_ms: int | None, nothing: str = "never", *, seconds: bool = False) -> str:
+    """A time in the zone of whoever reads it, to the minute or to the second."""
     if time_ms is None:
         return nothing
+    form = "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M"
     try:
-        return f"{datetime.fromtimestamp(time_ms / 1000).astimezone():%Y-%m-%d %H:%M}"
+        return datetime.fromtimestamp(time_ms / 1000).astimezone().strftime(form)
     except (OverflowError, ValueError, OSError):
         return f"{time_ms} ms"

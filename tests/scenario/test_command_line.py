@@ -1,8 +1,10 @@
-"""The command against a daemon: a device is given a key or a certificate, comes in by it, and is put out."""
+"""The command against a daemon: devices are let in, asked for things, watched, and put out."""
 
 import json
 import os
+import re
 import shlex
+import signal
 import socket
 import stat
 import subprocess
@@ -18,6 +20,16 @@ from tests.interop.daemon import ROOT, Daemon, running
 from tests.interop.program import Program, until
 
 REGISTERED_WITHIN_S = 30.0
+DONE_WITHIN_S = 60.0
+# It listens for a second, and no longer comes by itself.
+ASLEEP = ("--queue-mode", "--awake", "1", "--wake-every", "3600")
+MODEL = """
+<LWM2M><Object ObjectType="MODefinition"><Name>Greenhouse</Name><ObjectID>33777</ObjectID>
+<LWM2MVersion>1.0</LWM2MVersion><ObjectVersion>1.0</ObjectVersion>
+<MultipleInstances>Single</MultipleInstances><Mandatory>Optional</Mandatory><Resources><Item ID="7">
+<Name>Moisture</Name><Operations>RW</Operations><MultipleInstances>Single</MultipleInstances>
+<Mandatory>Mandatory</Mandatory><Type>Integer</Type><Units>/100</Units></Item></Resources></Object></LWM2M>
+"""
 
 
 def flownexus(state: Path, *words: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -50,6 +62,37 @@ def device(daemon: Daemon, prefix: str, *words: str | Path) -> Iterator[Program]
         yield program
     finally:
         program.end()
+
+
+@contextmanager
+def with_key(daemon: Daemon, prefix: str, folder: Path, *words: str) -> Iterator[str]:
+    """One simulated device that has a key, has come in and been read whole; its name."""
+    name = f"{prefix}-0001"
+    keys = folder / f"{prefix}.psk"
+    if not keys.exists():
+        psk = daemon.give_psk(name)
+        keys.write_text(f"{name} {psk.identity} {psk.key}\n")
+    since = daemon.now
+    with device(daemon, prefix, "--psk-file", keys, "--period", "1", *words):
+        daemon.wait_logged("onboarded", since, endpoint=name)
+        yield name
+
+
+@contextmanager
+def asking(daemon: Daemon, *words: str) -> Iterator[Program]:
+    """A command that takes its time."""
+    command = [sys.executable, "-u", "-m", "flownexus_appliance", *words, "--state", str(daemon.state)]
+    program = Program(words[0], command, ROOT)
+    program.start()
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a table, by its lines."""
+    return [re.split(r" {2,}", line) for line in text.splitlines()]
 
 
 def state_of(daemon: Daemon, name: str) -> str:
@@ -172,3 +215,107 @@ def test_every_form_holds_the_key_and_the_address(daemon: Daemon, form: str) -> 
     assert str(daemon.coaps_port) in said.stdout
     assert f"form-{form}" in said.stdout
     assert "only now" in said.stderr
+
+
+def test_a_device_does_what_it_is_asked(daemon: Daemon, tmp_path: Path) -> None:
+    with with_key(daemon, "cli-ask", tmp_path) as name:
+        table = rows(done(daemon.state, "read", name, "/3/0/0"))
+        assert table[0] == ["PATH", "NAME", "VALUE", "UNITS", "TIME"]
+        assert table[1][:3] == ["/3/0/0", "Manufacturer", "FlowNexus"]
+        # The model says what `5` is: a text of the time zone, a number of the lifetime.
+        done(daemon.state, "write", name, "/3/0/15", "5")
+        done(daemon.state, "write", name, "/1/0/1", "500")
+        found = told(daemon.state, "read", name, "/3/0/15", "/1/0/1")
+        assert found["operation"] == "read_composite"
+        assert {one["path"]: one["value"] for one in found["values"]} == {"/3/0/15": "5", "/1/0/1": 500}
+        done(daemon.state, "write", name, "/3/0/14=+02:00", "/3/0/15=Europe/Berlin", "--partial")
+        each = told(daemon.state, "read", name, "/3/0/14", "/3/0/15", "--each")["operations"]
+        assert [one["values"][0]["value"] for one in each] == ["+02:00", "Europe/Berlin"]
+        done(daemon.state, "attributes", name, "/3/0/9", "pmin=10", "pmax=60")
+        assert ["/3/0/9", "pmin=10 pmax=60"] in rows(done(daemon.state, "discover", name, "/3/0"))
+        done(daemon.state, "execute", name, "/3/0/12")
+        refused = flownexus(daemon.state, "create", name, "/3/7")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "4.05" in refused.stderr
+        wrong = flownexus(daemon.state, "write", name, "/3/0/0", "x")
+        assert wrong.returncode == 1
+        assert "not writable\n  hint: " in wrong.stderr
+        listed = told(daemon.state, "op", "list", "--device", name, "--status", "failed")
+        assert [one["operation"] for one in listed] == ["create"]
+        shown = told(daemon.state, "op", "show", str(listed[0]["id"]))
+        assert [one["code"] for one in shown["attempts_made"]] == ["4.05"]
+        again = flownexus(daemon.state, "op", "retry", str(listed[0]["id"]), "--json")
+        assert again.returncode == 1
+        assert json.loads(again.stdout)["retry_of"] == listed[0]["id"]
+
+
+def test_what_a_device_reports_is_followed_and_exported(daemon: Daemon, tmp_path: Path) -> None:
+    with with_key(daemon, "cli-see", tmp_path) as name:
+        words = ("observe", name, "/3303/0/5700", "--pmin", "1", "--follow")
+        with asking(daemon, *words) as following:
+            line = following.wait_for(lambda line: "/3303/0/5700" in line, "value")
+            assert line.split("  ")[2] == "Sensor Value"
+            following.wait_for(lambda line: "/3303/0/5700" in line, "second value")
+            assert following.stop(signal.SIGINT) == 130
+        observed = told(daemon.state, "observations", name, "--only", "active")["items"]
+        (mine,) = [one for one in observed if one["paths"] == ["/3303/0/5700"]]
+        assert (mine["asked_by"], mine["attributes"]) == ("console", {"/3303/0/5700": {"pmin": "1"}})
+        done(daemon.state, "observe", name, "/3303/0/5700", "--cancel")
+        (mine,) = told(daemon.state, "observations", name, "--only", "off")["items"]
+        assert mine["paths"] == ["/3303/0/5700"]
+    lines = done(daemon.state, "export", name, "/3303/0/5700", "--ndjson", "--from", "1h").splitlines()
+    assert [json.loads(one)["value"] for one in lines] == daemon.store.values(name, "/3303/0/5700")
+    assert len(done(daemon.state, "export", name, "/3303/0/5700").splitlines()) == len(lines) + 1
+    assert flownexus(daemon.state, "export", name, "/3303/0/5700", "--to", "1h").stdout.count("\n") == 1
+
+
+def test_operations_wait_for_a_sleeping_device(daemon: Daemon, tmp_path: Path) -> None:
+    prefix, name = "cli-nap", "cli-nap-0001"
+    with with_key(daemon, prefix, tmp_path, *ASLEEP):
+        assert "awake window 1 s" in done(daemon.state, "device", "window", name, "1")
+        daemon.wait_asleep(name)
+        waits = flownexus(daemon.state, "read", name, "/3/0/0", "--wait", "1")
+        assert (waits.returncode, waits.stdout) == (3, "")
+        number = re.search(r"sleeps; operation (\d+) waits for it", waits.stderr)
+        assert number is not None, waits.stderr
+        late = flownexus(daemon.state, "execute", name, "/3/0/12", "--deadline", "2", "--json")
+        assert (late.returncode, json.loads(late.stdout)["status"]) == (4, "EXPIRED")
+        with asking(daemon, "write", name, "/3/0/15", "Etc/UTC") as interrupted:
+            interrupted.wait_for(lambda line: "sleeps; operation" in line, "word of its sleep")
+            assert interrupted.stop(signal.SIGINT) == 130
+            assert "goes on" in interrupted.log[-1]
+        queued = told(daemon.state, "op", "list", "--device", name, "--status", "unfinished")
+        assert [one["operation"] for one in queued] == ["write", "read"]
+        done(daemon.state, "op", "cancel", number[1])
+        assert flownexus(daemon.state, "op", "wait", number[1]).returncode == 4
+        queued_now = done(daemon.state, "read", name, "/3/0/1", "--wait", "0")
+        assert queued_now.endswith(f" is queued for {name}.\n")
+    # The device starts anew: it is awake for a second.
+    with asking(daemon, "op", "wait", str(queued[0]["id"]), queued_now.split()[1]) as waiting:
+        waiting.wait_for(lambda line: "wait for it" in line, "word of its sleep")
+        with with_key(daemon, prefix, tmp_path, *ASLEEP):
+            waiting.wait_for(lambda line: "Simulated device" in line, "model number", DONE_WITHIN_S)
+            waiting.wait_for(lambda line: "CONFIRMED: 2.04" in line, "word of the write", DONE_WITHIN_S)
+
+
+def test_object_models_come_and_go(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "greenhouse.xml"
+    file.write_text(MODEL)
+    assert rows(done(daemon.state, "model", "add", file))[1] == ["33777", "1.0", "Greenhouse", "uploaded"]
+    assert ["7", "Moisture", "RW", "integer", "one", "yes", "/100"] in rows(
+        done(daemon.state, "model", "show", "33777")
+    )
+    assert [one["object_id"] for one in told(daemon.state, "model", "list", "--source", "uploaded")] == [
+        33777
+    ]
+    done(daemon.state, "model", "remove", "33777", "1.0")
+    assert flownexus(daemon.state, "model", "show", "33777").returncode == 1
+
+
+def test_names_are_completed_from_the_daemon(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.give_psk("tab-0001")
+    daemon.give_psk("tab-0002")
+    listed = done(daemon.state, "completion", "devices", "--prefix", "tab-").splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["tab-0001", "tab-0002"]
+    nowhere = flownexus(tmp_path, "completion", "operations")
+    assert (nowhere.returncode, nowhere.stdout, nowhere.stderr) == (0, "", "")

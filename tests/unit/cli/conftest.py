@@ -1,11 +1,9 @@
 """The command against the real web side on a control socket, over a filled database."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,20 +15,10 @@ from tests.box import models
 from tests.unit.http.house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, fill
 from tests.unit.http.trust import FakeBootstrap, FakeCertificates, FakeCredentials, make_sources
 
+from .scripted import Said
+from .scripted import terminal as terminal
+
 URIS = ("coap://127.0.0.1:5683", "coaps://192.0.2.1:5684")
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,66 @@ def test_what_is_asked(tmp_path: Path) -> None:
     assert third[2] == b""
 
 
+def test_what_is_changed_uploaded_and_taken_away(tmp_path: Path) -> None:
+    fine = response("200 OK", b"{}")
+    with daemon(tmp_path, fine, fine, fine, response("200 OK", b"")) as asked:
+        console = Console(tmp_path)
+        console.patch(below("endpoints", "a"), {"label": ""})
+        console.upload("/models", b"\xff<x/>", "application/xml")
+        console.delete("/x", path=["/3/0", "/4"], passive="1", nothing="", none=[])
+        assert console.post("/y") is None
+    first, second, third, _ = (request.partition(b"\r\n\r\n") for request in asked)
+    assert first[0].startswith(b"PATCH /api/v1/endpoints/a HTTP/1.1\r\n")
+    assert json.loads(first[2]) == {"label": ""}
+    assert b"Content-Type: application/xml" in second[0]
+    assert second[2] == b"\xff<x/>"
+    assert third[0].startswith(b"DELETE /api/v1/x?path=%2F3%2F0&path=%2F4&passive=1 HTTP/1.1\r\n")
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED + b"3\r\nabc\r\n",
+        CHUNKED + b"3\r\nabc\r\n3\r\nd",
+        CHUNKED + b"3\r\nabc\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    ],
+)
+def test_what_breaks_off_in_the_middle_is_never_taken_for_whole(tmp_path: Path, answer: bytes) -> None:
+    with daemon(tmp_path, answer):
+        chunks = Console(tmp_path).chunks("/export")
+        assert next(chunks) == b"abc"
+        with pytest.raises(ApplianceError) as caught:
+            list(chunks)
+    assert caught.value.code == "daemon_silent"
+
+
+def test_what_is_whole_ends(tmp_path: Path) -> None:
+    whole = CHUNKED + b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
+    with daemon(tmp_path, whole, response("200 OK", b"abcd"), response("200 OK", b"")):
+        console = Console(tmp_path)
+        assert [b"".join(console.chunks("/export")) for _ in range(3)] == [b"abcd", b"abcd", b""]
+
+
+def test_events_are_told_as_they_come(tmp_path: Path) -> None:
+    text = b'retry: 2000\n\n: heartbeat\nid: 4\n\nevent: a\ndata: {"b": "c: d"}\n\nid: 5\n\n'
+    text += b"event: reset\ndata: {}\n\n"
+    answer = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(text), text)
+    with daemon(tmp_path, answer), Console(tmp_path).listen("/stream", endpoint="x") as events:
+        assert [next(events), next(events)] == [("a", {"b": "c: d"}), ("reset", {})]
+        with pytest.raises(ApplianceError) as caught:
+            next(events)
+    assert caught.value.code == "daemon_silent"
+
+
+def test_an_error_of_whoever_listens_is_their_own(tmp_path: Path) -> None:
+    with daemon(tmp_path, CHUNKED), pytest.raises(BrokenPipeError), Console(tmp_path).listen("/stream"):
+        raise BrokenPipeError
+
+
 def test_a_reader_that_had_enough_is_no_failure(tmp_path: Path) -> None:
     """As in `flownexus device list | head -1`: no traceback, and nothing else either."""
     device = {"endpoint": "a", "state": "online", "last_seen_ms": 0, "label": ""}

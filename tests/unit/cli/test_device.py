@@ -19,6 +19,8 @@ from flownexus_appliance.errors import UsageError
 from tests.unit.http.house import QUIET, SENSOR, SLEEPER, STRANGE, Outcome
 
 from .conftest import Box
+from .scripted import KITCHEN, Terminal
+from .scripted import device as kitchen
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -299,6 +301,33 @@ async def test_a_device_is_asked_to_bootstrap(box: Box) -> None:
     said = await box.run("device", "bootstrap", SENSOR, "--json")
     assert said.code == 1
     assert said.data["status"] == "FAILED"
+
+
+def test_a_label_is_given_and_taken_away(terminal: Terminal) -> None:
+    terminal.daemon.answers[f"PATCH /endpoints/{KITCHEN}"] = kitchen() | {"label": "Down\x1bstairs"}
+    said = terminal.run("device", "label", KITCHEN, "Downstairs")
+    assert said.out == "kitchen: label Down?stairs, awake window as configured.\n"
+    terminal.daemon.answers[f"PATCH /endpoints/{KITCHEN}"] = kitchen()
+    assert terminal.run("device", "label", KITCHEN).out.startswith("kitchen: label -,")
+    assert terminal.run("device", "label", KITCHEN, "--json").data == kitchen()
+    assert [request.body for request in terminal.daemon.asked] == [
+        {"label": "Downstairs"},
+        *[{"label": ""}] * 2,
+    ]
+
+
+def test_the_time_that_a_device_listens_is_set(terminal: Terminal) -> None:
+    terminal.daemon.answers[f"PATCH /endpoints/{KITCHEN}"] = kitchen() | {"awake_window_s": 12.5}
+    terminal.daemon.answers[f"GET /endpoints/{KITCHEN}"] = kitchen() | {"awake_window_s": 12.5}
+    terminal.daemon.answers[f"GET /endpoints/{KITCHEN}/credentials"] = {"items": [], "next": None}
+    assert "awake window 12.5 s." in terminal.run("device", "window", KITCHEN, "12").out
+    assert terminal.run("device", "window", KITCHEN, "default").code == 0
+    bodies = [request.body for request in terminal.daemon.asked]
+    assert bodies == [{"awake_window_s": 12}, {"awake_window_s": 0}]
+    assert "Awake window  12.5 s\n" in terminal.run("device", "show", KITCHEN).out
+    for text in ("soon", "-1"):
+        with pytest.raises(SystemExit):
+            terminal.run("device", "window", KITCHEN, text)
 
 
 async def test_a_renewed_key_is_not_counted_twice_when_it_has_ended(box: Box) -> None:

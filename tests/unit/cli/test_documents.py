@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from flownexus_appliance.cli import given
+from flownexus_appliance.cli import given, output
 from flownexus_appliance.cli.main import make_parser
 
 TEXT = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text(encoding="utf-8")
@@ -32,6 +32,12 @@ def test_every_option_is_described() -> None:
             continue  # simulator.md, and --help
         for option in options - {"--help"}:
             assert re.search(rf"{option}\b", TEXT), f"{words} {option}"
+
+
+def test_every_exit_code_is_described() -> None:
+    described = set(map(int, re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)))
+    codes = {output.DONE, output.REFUSED, output.UNUSABLE, output.WAITING, output.ENDED, output.INTERRUPTED}
+    assert described == codes
 
 
 def test_every_form_is_described() -> None:
