@@ -11,12 +11,14 @@ from .dtls import dtls
 from .footprint import footprint
 from .ingest import ingest
 from .results import RESULTS, Figure, show, write
+from .wake import wake
 
 ALL: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "ingest": ingest,
     "dtls": dtls,
     "charts": charts,
     "footprint": footprint,
+    "wake": wake,
 }
 
 

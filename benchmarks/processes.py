@@ -94,15 +94,15 @@ class Ports:
 
 
 @contextlib.contextmanager
-def daemon(state: Path) -> Iterator[tuple[Started, Ports]]:
-    """The real daemon, all of it, on a state folder."""
+def daemon(state: Path, settings: str = "") -> Iterator[tuple[Started, Ports]]:
+    """The real daemon, all of it, on a state folder; with more `settings` as TOML."""
     ports = Ports(free_port(), free_port(), free_port(socket.SOCK_STREAM))
     state.mkdir(parents=True, exist_ok=True)
     config = state / "appliance.toml"
     config.write_text(
         f"[coap]\nport = {ports.coap}\n"
         f'[dtls]\nport = {ports.coaps}\nnetworks = ["127.0.0.0/8"]\n'
-        f'[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n'
+        f'[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n{settings}'
     )
     command = [sys.executable, "-m", "flownexus_appliance", "run"]
     command += ["--state", str(state), "--config", str(config)]

@@ -28,6 +28,7 @@ LOOPBACK = "127.0.0.1"
 READY_WITHIN_S = 20.0
 # An operation waits for the device; the API answers within the daemon's own limit, which is shorter.
 API_WITHIN_S = 60.0
+WAIT_S = 30
 READY = "FlowNexus is ready"
 # What a peer does wrong is told at level info, but for a try to be somebody else; anything else above info
 # means that something is wrong with the box.
@@ -46,6 +47,9 @@ networks = ["127.0.0.0/8"]
 
 [http]
 port = {https}
+
+[leshan]
+server_port = {leshan}
 """
 
 
@@ -179,14 +183,60 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the API said to an operation: values of a Read, attributes of the links of a Discover, by path."""
+class Reply:
+    """What came back over HTTP, whatever its status."""
 
+    status: int
+    media_type: str
+    text: str
+
+    @property
+    def json(self) -> Any:
+        assert self.media_type == "application/json", self
+        return json.loads(self.text)
+
+
+def fetch(
+    method: str, url: str, body: bytes | None, media_type: str, tls: ssl.SSLContext | None = None
+) -> Reply:
+    """Ask by HTTP; an error is an answer, too."""
+    request = urllib.request.Request(url, data=body, method=method)
+    if body is not None:
+        request.add_header("Content-Type", media_type)
+    try:
+        answer = urllib.request.urlopen(request, timeout=API_WITHIN_S, context=tls)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        text = answer.read().decode()
+        return Reply(answer.status, answer.headers.get_content_type() if text else "", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an operation stands in the API: values, and attributes of links, by path."""
+
+    id: int
     status: str
     code: str
     values: Mapping[str, Any]
-    links: Mapping[str, Mapping[str, str]]
+    links: Mapping[str, Mapping[str, str | None]]
+    location: str
     message: str
+    attempts: int
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> "Answer":
+        return cls(
+            state["id"],
+            state["status"],
+            state["code"],
+            {item["path"]: item["value"] for item in state["values"]},
+            {item["path"]: item["attributes"] for item in state["links"]},
+            state["location"],
+            state["message"],
+            state["attempts"],
+        )
 
 
 class Daemon:
@@ -197,17 +247,18 @@ class Daemon:
         self.coap_port = free_port(socket.SOCK_DGRAM)
         self.coaps_port = free_port(socket.SOCK_DGRAM)
         self.https_port = free_port(socket.SOCK_STREAM)
+        self.leshan_port = free_port(socket.SOCK_STREAM)
         config = folder / "appliance.toml"
         ports = {"coap": self.coap_port, "coaps": self.coaps_port, "https": self.https_port}
-        config.write_text(CONFIG.format(**ports), encoding="utf-8")
+        config.write_text(CONFIG.format(**ports, leshan=self.leshan_port), encoding="utf-8")
         arguments = ["run", "--state", str(self.state), "--config", str(config)]
         self.program = Program("daemon", [sys.executable, "-m", "flownexus_appliance", *arguments], ROOT)
         self.store = Store(self.state / "flownexus.db")
         self._expected: set[int] = set()
-        self._tls = ssl.create_default_context()
+        self.tls = ssl.create_default_context()
         # Its certificate is made by itself at the first start, and the way to it is the loopback.
-        self._tls.check_hostname = False
-        self._tls.verify_mode = ssl.CERT_NONE
+        self.tls.check_hostname = False
+        self.tls.verify_mode = ssl.CERT_NONE
 
     @property
     def coap_uri(self) -> str:
@@ -298,19 +349,17 @@ class Daemon:
 
     def api(self, path: str, body: object = None, method: str | None = None) -> Any:
         """GET a path below /api/v1, or POST it with a body; the JSON that comes back. Errors raise."""
-        request = urllib.request.Request(
-            f"https://{LOOPBACK}:{self.https_port}/api/v1{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            method=method,
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=API_WITHIN_S, context=self._tls) as reply:
-                return json.load(reply)
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read().decode(errors="replace")
-            raise AssertionError(f"{request.get_method()} {path}: HTTP {error.code} {text}") from None
+        data = None if body is None else json.dumps(body).encode()
+        method = method or ("GET" if body is None else "POST")
+        reply = self.request(method, f"/api/v1{path}", data)
+        assert reply.status < 300, f"{method} {path}: HTTP {reply.status} {reply.text}"
+        return reply.json if reply.text else None
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, media_type: str = "application/json"
+    ) -> Reply:
+        """Ask by HTTPS for any path."""
+        return fetch(method, f"https://{LOOPBACK}:{self.https_port}{path}", body, media_type, self.tls)
 
     def endpoint(self, name: str) -> Any:
         return self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}")
@@ -324,15 +373,50 @@ class Daemon:
         asked = urllib.parse.urlencode(query)
         return self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}/series{path}?{asked}")
 
-    def operate(self, name: str, operation: str, path: str, **more: object) -> Answer:
-        """Carry out a device management operation through the API."""
-        reply = self.api(
-            f"/endpoints/{urllib.parse.quote(name, safe='')}/operations",
-            {"operation": operation, "path": path, **more},
-        )
-        values = {item["path"]: item["value"] for item in reply["values"]}
-        links = {item["path"]: item["attributes"] for item in reply.get("links", ())}
-        return Answer(reply["status"], reply["code"], values, links, reply["message"])
+    def operate(self, name: str, operation: str, path: str, **more: Any) -> Answer:
+        """Ask a device for an operation through the API, and wait until it is done."""
+        return self.ask(name, operation, path=path, **more)
+
+    def ask(self, name: str, operation: str, wait_s: int = WAIT_S, **more: Any) -> Answer:
+        """Ask a device for an operation; how it stands once it is done, or after so many seconds."""
+        address = f"/endpoints/{urllib.parse.quote(name, safe='')}/operations?wait={wait_s}"
+        return Answer.of(self.api(address, {"operation": operation, **more}))
+
+    def refusal(self, name: str, operation: str, **more: object) -> tuple[int, str, str]:
+        """Ask for what is not even taken up: the HTTP status, the code of the error and its hint."""
+        address = f"/api/v1/endpoints/{urllib.parse.quote(name, safe='')}/operations"
+        reply = self.request("POST", address, json.dumps({"operation": operation, **more}).encode())
+        assert reply.status >= 400, reply
+        return reply.status, reply.json["error"], reply.json["hint"]
+
+    def operations(self, name: str) -> list[Answer]:
+        """All that was asked of a device, newest first."""
+        items = self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}/operations")["items"]
+        return [Answer.of(item) for item in items]
+
+    def wait_asleep(self, name: str) -> None:
+        """Wait until a device in Queue Mode is taken to sleep."""
+        until(lambda: self.endpoint(name)["state"] == "sleeping", f"{name} sleeps")
+
+    def operation(self, operation_id: int, wait_s: int = WAIT_S) -> Answer:
+        """How an operation stands once it is done, or after so many seconds."""
+        return Answer.of(self.api(f"/operations/{operation_id}?wait={wait_s}"))
+
+    def cancel(self, operation_id: int) -> Answer:
+        return Answer.of(self.api(f"/operations/{operation_id}", method="DELETE"))
+
+    def retry(self, operation_id: int) -> Answer:
+        """Ask anew for an operation that is done, and wait until the new one is."""
+        return Answer.of(self.api(f"/operations/{operation_id}/retry?wait={WAIT_S}", method="POST"))
+
+    def configure(self, name: str, **settings: object) -> None:
+        """Set what the API lets one set for a device: its label, its awake window."""
+        self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}", settings, method="PATCH")
+
+    def observations(self, name: str) -> dict[str, Any]:
+        """The API's observations of an endpoint, by path; composite ones by their joined paths."""
+        items = self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}/observations")["items"]
+        return {" ".join(item["paths"]): item for item in items}
 
     def wait_onboarded(self, name: str, observed: set[str], within_s: float = 20.0) -> None:
         """Wait until exactly these paths of an endpoint are observed, and each has sent its first value."""

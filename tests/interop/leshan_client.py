@@ -6,10 +6,15 @@ What it is on the wire, recorded from 2.0.0-M18:
   a quoted list of formats, and the Device object in version 1.2 over LwM2M 1.1.
 - Update: empty POST. Deregister when it is asked to stop, by SIGTERM too.
 - Read without Accept: TLV. An instance as text or CBOR: 5.00, where the specification has 4.06.
+- Unsigned integers in TLV are signed to it: it reads 0xC8 as 2^64-56, and writes 2^64-1 as 0xFF.
+- Write-Attributes that unset (`pmin` without a value) where nothing was set before stay in its list without a
+  value, and every Discover of that object is answered with 5.00 then.
+- Writing to a resource that a Replace took away: 5.00, where an instance of it would be made.
 - Notifications are confirmable; floats in SenML CBOR are of half precision where that is exact.
 - Send: SenML CBOR with every path a full base name of its own.
 - DTLS 1.2 by Californium's Scandium: two ClientHellos a handshake, the second with the cookie, and none
   later on. With Connection ID (RFC 9146) of length 0 it uses the server's and wants none itself.
+- An instance that is created or deleted, by a server or at the device, it tells by an Update with all links.
 - The Test Object (3442) has one resource of every data type, an unsigned integer of 2^63 among them.
 """
 
@@ -44,6 +49,7 @@ class Account:
     bootstrap: bool = False
     queue_mode: bool = False
     lifetime_s: int = 600
+    version: str = "1.1"
 
     def properties(self, endpoint: str) -> str:
         """As LeshanDevice reads it."""
@@ -51,6 +57,7 @@ class Account:
             "uri": self.uri,
             "endpoint": endpoint,
             "lifetime_s": self.lifetime_s,
+            "version": self.version,
             "queue_mode": str(self.queue_mode).lower(),
             "bootstrap": str(self.bootstrap).lower(),
             "cid": -1 if self.cid_length is None else self.cid_length,
@@ -119,8 +126,17 @@ class LeshanClient:
 
     def update(self) -> None:
         """Update the registration and wait for the answer."""
+        self.program.pass_over()
         self.program.say("update")
         self._expect("UPDATED")
+
+    def create(self, object_id: int, instance_id: int) -> None:
+        """Have the device make an instance by itself, which it tells by an Update."""
+        self.program.say(f"create {object_id} {instance_id}")
+
+    def delete(self, object_id: int, instance_id: int) -> None:
+        """Have the device delete an instance by itself, which it tells by an Update."""
+        self.program.say(f"delete {object_id} {instance_id}")
 
     def rebooted(self) -> None:
         """Wait until an Execute of Reboot (/3/0/4) has reached it."""

@@ -3,6 +3,7 @@
 Nothing here sleeps for a guessed time: a wait ends when its condition holds, or fails at its deadline.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -65,6 +66,12 @@ class Program:
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
+
+    def pass_over(self) -> None:
+        """What it has said until now is not waited for any more."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._unread.get_nowait()
 
     def wait_for(self, wanted: Callable[[str], object], what: str, within_s: float = 30.0) -> str:
         """The next unread line that is `wanted`; the lines before it are read past."""

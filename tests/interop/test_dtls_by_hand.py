@@ -120,7 +120,7 @@ def test_a_wrong_key(daemon: Daemon, tmp_path: Path, tool: Tool) -> None:
     since = daemon.now
     with tool.run(daemon.coaps_port, wrong, suite, tmp_path) as client:
         refused(daemon, client, since, "psk_wrong")
-    assert daemon.logged(REFUSED, since, identity=right.identity)
+    daemon.wait_logged(REFUSED, since, identity=right.identity)
     assert daemon.handshakes(endpoint) == 0
     with tool.run(daemon.coaps_port, right, suite, tmp_path) as client:
         register(client, daemon, endpoint)
@@ -133,7 +133,7 @@ def test_an_unknown_identity(daemon: Daemon, tmp_path: Path, tool: Tool) -> None
     nobody = Psk(f"{tool.name}-nobody", "00112233445566778899aabbccddeeff")
     with tool.run(daemon.coaps_port, nobody, suite, tmp_path) as client:
         refused(daemon, client, since, "psk_unknown")
-    assert daemon.logged(REFUSED, since, identity=nobody.identity)
+    daemon.wait_logged(REFUSED, since, identity=nobody.identity)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

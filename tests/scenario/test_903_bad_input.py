@@ -1,5 +1,7 @@
-"""Bad input, as issue 2 lists it: the right code, a log line with fields, nothing half kept."""
+"""Bad input, of devices and of who asks them: the right code, a log line or a hint, nothing half kept."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -166,3 +168,177 @@ async def test_a_flood_of_a_stranger_does_not_keep_a_device_from_its_answer(
                 assert (await client.send({TEMPERATURE: float(number)})).status == "2.04"
     kept = daemon.store.values("sender", TEMPERATURE)
     assert set(map(float, range(0, 2000, 200))) <= set(kept)
+
+
+# What is asked over HTTP
+
+KNOWN, CREDENTIALED = "asked badly", "never here"
+OPERATIONS = f"/api/v1/endpoints/{KNOWN.replace(' ', '%20')}/operations"
+LESHAN = f"/leshan/api/clients/{KNOWN.replace(' ', '%20')}"
+
+
+def asked(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def written(value: bytes, path: str = "/1/0/1") -> bytes:
+    """The body of a write, its value as bytes: no JSON writer makes the worst of them."""
+    return b'{"operation":"write","path":"%s","value":%s}' % (path.encode(), value)
+
+
+async def _register(port: int) -> None:
+    async with thermometer(port, KNOWN) as started:
+        await started.register()
+
+
+@pytest.fixture(scope="module")
+def target(daemon: Daemon) -> Daemon:
+    """A daemon that has a device, and one that has a credential and was never there."""
+    asyncio.run(_register(daemon.coap_port))
+    daemon.give_psk(CREDENTIALED)
+    return daemon
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        pytest.param(written(b'"60"'), 400, "value_invalid", id="a text for a number"),
+        pytest.param(written(b"1.5"), 400, "value_invalid", id="a fraction for a whole number"),
+        pytest.param(written(b"true"), 400, "value_invalid", id="a boolean for a number"),
+        pytest.param(written(b"null"), 400, "value_invalid", id="null"),
+        pytest.param(written(b"[1]"), 400, "value_invalid", id="a list"),
+        pytest.param(written(b"7", "/3/0/15"), 400, "value_invalid", id="a number for a text"),
+        pytest.param(written(b'{"0": 1}'), 409, "not_multiple", id="instances of a single value"),
+        pytest.param(written(b"%d" % 2**70), 400, "value_invalid", id="2 to the 70"),
+        pytest.param(written(b"9" * 5000), 400, "body_invalid", id="a number of 5000 digits"),
+        pytest.param(written(b"1e400", TEMPERATURE), 400, "body_invalid", id="1e400"),
+        pytest.param(written(b"NaN", TEMPERATURE), 400, "body_invalid", id="NaN"),
+        pytest.param(written(b"Infinity", TEMPERATURE), 400, "body_invalid", id="infinity"),
+        pytest.param(written(b'"\\ud800"', "/3/0/15"), 400, "body_invalid", id="half a character"),
+        pytest.param(written(b'"\xff"', "/3/0/15"), 400, "body_invalid", id="a text that is not UTF-8"),
+        pytest.param(b'{"\xff": 1}', 400, "body_invalid", id="a name that is not UTF-8"),
+        pytest.param(written(b"[" * 20_000 + b"]" * 20_000), 400, "body_invalid", id="nested 20,000 deep"),
+        pytest.param(b"", 400, "body_invalid", id="nothing"),
+        pytest.param(b"[]", 400, "body_invalid", id="no object"),
+        pytest.param(b'{"operation": "read"', 400, "body_invalid", id="half an object"),
+        pytest.param(
+            asked(operation="write", path="/3/0", values={str(n): "" for n in range(5000)}),
+            400,
+            "value_invalid",
+            id="5000 values",
+        ),
+        pytest.param(
+            json.dumps({f"key {n}": n for n in range(100_000)}).encode(),
+            413,
+            "body_too_large",
+            id="100,000 fields",
+        ),
+        pytest.param(b" " * 10_000_000 + b"{}", 413, "body_too_large", id="10 MB"),
+        pytest.param(asked(operation="read", path="/9/0"), 404, "object_unknown", id="no such object"),
+        pytest.param(asked(operation="read", path="/3/7"), 404, "instance_unknown", id="no such instance"),
+        pytest.param(asked(operation="read", path="/3/0/99"), 404, "resource_undefined", id="no resource"),
+        pytest.param(asked(operation="read", path="/70000"), 400, "path_invalid", id="a path out of range"),
+        pytest.param(asked(operation="read", path="/3/0 "), 400, "path_invalid", id="a space in a path"),
+        pytest.param(asked(operation="read", path="/3\u0660/0"), 400, "path_invalid", id="other digits"),
+        pytest.param(asked(operation="read"), 400, "paths_invalid", id="no path"),
+        pytest.param(
+            asked(operation="read_composite", paths=["/3", "/3/0"]), 400, "paths_invalid", id="a path twice"
+        ),
+        pytest.param(
+            asked(operation="read_composite", paths=[f"/3/0/{n}" for n in range(65)]),
+            400,
+            "paths_invalid",
+            id="65 paths",
+        ),
+        pytest.param(asked(operation="write", path="/3/0/0", value="x"), 409, "not_writable", id="read-only"),
+        pytest.param(asked(operation="read", path="/3/0/4"), 409, "not_readable", id="only executable"),
+        pytest.param(asked(operation="execute", path="/3/0/9"), 409, "not_executable", id="not executable"),
+        pytest.param(
+            asked(operation="execute", path="/3/0/4", arguments="x"), 400, "arguments_invalid", id="arguments"
+        ),
+        pytest.param(
+            asked(operation="write_attributes", path=TEMPERATURE, attributes={"pmin": "1&gt=2"}),
+            400,
+            "attributes_invalid",
+            id="an attribute in another",
+        ),
+        pytest.param(asked(operation="reboot", path="/3"), 400, "operation_unknown", id="no operation"),
+        pytest.param(
+            asked(operation="read", path="/3", deadline_s=-1), 400, "body_invalid", id="a deadline before now"
+        ),
+    ],
+)
+def test_a_bad_operation(target: Daemon, body: bytes, status: int, error: str) -> None:
+    refused(target, OPERATIONS, body, status, error)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "error"),
+    [
+        pytest.param("nobody", 404, "endpoint_unknown", id="unknown"),
+        pytest.param("a%2Fb%25", 404, "endpoint_unknown", id="a slash and a percent sign"),
+        pytest.param("%00", 404, "endpoint_unknown", id="NUL"),
+        pytest.param("%ff", 404, "endpoint_unknown", id="not UTF-8"),
+        pytest.param("n" * 5000, 404, "endpoint_unknown", id="an absurd name"),
+        pytest.param(CREDENTIALED.replace(" ", "%20"), 409, "endpoint_unseen", id="never here"),
+    ],
+)
+def test_a_bad_endpoint(target: Daemon, endpoint: str, status: int, error: str) -> None:
+    address = f"/api/v1/endpoints/{endpoint}"
+    body = asked(operation="read", path="/3")
+    refused(target, f"{address}/operations", body, status, error)
+    refused(target, f"{address}/observations", asked(path="/3"), status, error)
+
+
+def test_a_body_of_another_type(target: Daemon) -> None:
+    """What a form of another site can send without asking first."""
+    body = asked(operation="read", path="/3")
+    refused(target, OPERATIONS, body, 415, "media_type_unsupported", "text/plain")
+    refused(target, f"{OPERATIONS}?wait=121", body, 400, "query_invalid")
+
+
+def refused(
+    daemon: Daemon, address: str, body: bytes, status: int, error: str, media_type: str = "application/json"
+) -> None:
+    """It is refused with a hint, and nothing is asked of any device."""
+    before = daemon.store.rows("SELECT count(*) FROM endpoint_operation")
+    reply = daemon.request("POST", address, body, media_type)
+    assert (reply.status, reply.json["error"]) == (status, error), reply
+    assert set(reply.json) == {"error", "message", "hint"}
+    assert reply.json["message"]
+    assert reply.json["hint"]
+    assert daemon.store.rows("SELECT count(*) FROM endpoint_operation") == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        pytest.param("PUT", "/3/0/15", b"\xff", 400, id="not UTF-8"),
+        pytest.param("PUT", "/3/0/15", b"[" * 100_000, 400, id="nested 100,000 deep"),
+        pytest.param("PUT", "/3/0/15", b" " * 10_000_000, 413, id="10 MB"),
+        pytest.param("PUT", "/3/0/15", b'{"id": 14, "value": "x"}', 400, id="another resource"),
+        pytest.param("POST", "/3/0/4", b"\xff", 400, id="arguments that are not UTF-8"),
+        pytest.param("POST", "/3303", b"{}", 400, id="no instance"),
+        pytest.param("GET", "/70000", None, 400, id="a path out of range"),
+        pytest.param("DELETE", "/3", None, 400, id="an object"),
+        pytest.param("PUT", f"{TEMPERATURE}/attributes?pmin=x", b"", 400, id="an attribute"),
+    ],
+)
+def test_a_bad_request_of_leshans_api(
+    target: Daemon, method: str, path: str, body: bytes | None, status: int
+) -> None:
+    before = target.store.rows("SELECT count(*) FROM endpoint_operation")
+    reply = target.request(method, f"{LESHAN}{path}", body)
+    assert reply.status == status, reply
+    assert reply.text
+    assert target.store.rows("SELECT count(*) FROM endpoint_operation") == before
+
+
+@pytest.mark.parametrize("kind", ["single", "composite"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 30_000, b'{"ep": 1, "obj_id": -1, "val": 5}'])
+def test_a_bad_value_of_a_gateway(target: Daemon, kind: str, body: bytes) -> None:
+    before = target.store.endpoints(), target.store.rows("SELECT count(*) FROM resource")
+    reply = target.request("POST", f"/leshan_api/resource/{kind}", body)
+    assert reply.status == 400, reply
+    assert reply.json
+    assert (target.store.endpoints(), target.store.rows("SELECT count(*) FROM resource")) == before

@@ -37,6 +37,8 @@ import org.eclipse.leshan.client.object.LwM2mTestObject;
 import org.eclipse.leshan.client.object.Security;
 import org.eclipse.leshan.client.object.Server;
 import org.eclipse.leshan.client.observer.LwM2mClientObserverAdapter;
+import org.eclipse.leshan.client.resource.LwM2mInstanceEnabler;
+import org.eclipse.leshan.client.resource.ObjectEnabler;
 import org.eclipse.leshan.client.resource.ObjectsInitializer;
 import org.eclipse.leshan.client.resource.SimpleInstanceEnabler;
 import org.eclipse.leshan.client.servers.LwM2mServer;
@@ -62,10 +64,11 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coap.CoapClientP
 import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClientProtocolProvider;
 
 /**
- * Starts a LwM2M 1.1 client of Eclipse Leshan with a Device, two temperature sensors and Leshan's own Test
+ * Starts a LwM2M client of Eclipse Leshan with a Device, two temperature sensors and Leshan's own Test
  * Object (3442), and moves it by lines on standard input. A file of properties says who it is and where it goes:
  *
  *     uri, endpoint, lifetime_s
+ *     version                 of LwM2M, 1.1 or 1.0
  *     queue_mode, bootstrap   true or false: the account is of a bootstrap server
  *     security                0 PSK, 2 X.509, 3 none (Resource /0/x/2)
  *     identity, key, server   hexadecimal, as Resources /0/x/3, 5 and 4 hold them
@@ -73,12 +76,14 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClien
  *     cid                     the length of the Connection ID it gives the server (RFC 9146), -1 to know of none
  *
  * Leshan's demo client is on no registry this project draws from, its libraries are: what goes over the wire is
- * Leshan's and Californium's doing. This program only fills the objects and reports, one line each on standard
- * output, what the library tells its observers:
+ * Leshan's and Californium's doing. This program only fills the objects, as the demo does (servers can create and
+ * delete sensors and Test Objects), and reports, one line each on standard output, what the library tells its
+ * observers:
  *
  *     BOOTSTRAPPED    REGISTERED /rd/id    UPDATED    DEREGISTERED    SENT code    REBOOT    FAILED what why
  *
- * Commands: `temperature INSTANCE VALUE`, `battery PERCENT`, `send FORMAT PATH...`, `update`, `stop`.
+ * Commands: `temperature INSTANCE VALUE`, `battery PERCENT`, `send FORMAT PATH...`, `update`, `stop`, and as at
+ * the demo's prompt `create OBJECT INSTANCE` and `delete OBJECT INSTANCE`, which the client tells by an Update.
  */
 public final class LeshanDevice {
     private static final int SHORT_SERVER_ID = 123;
@@ -111,8 +116,10 @@ public final class LeshanDevice {
         objects.setInstancesForObject(3303, thermometers[0], thermometers[1]);
         objects.setInstancesForObject(3442, new LwM2mTestObject());
 
-        DefaultRegistrationEngineFactory engine = new DefaultRegistrationEngineFactory();
-        engine.setQueueMode(Boolean.parseBoolean(wanted.getProperty("queue_mode")));
+        boolean queueMode = Boolean.parseBoolean(wanted.getProperty("queue_mode"));
+        DefaultRegistrationEngineFactory engine = wanted.getProperty("version").equals("1.0")
+                ? new Version10(queueMode) : new DefaultRegistrationEngineFactory();
+        engine.setQueueMode(queueMode);
         LeshanClientBuilder builder = new LeshanClientBuilder(wanted.getProperty("endpoint"));
         builder.setObjects(objects.createAll());
         builder.setRegistrationEngineFactory(engine);
@@ -162,12 +169,25 @@ public final class LeshanDevice {
             case "battery" -> device.drain(Long.parseLong(words[1]));
             case "send" -> send(client, ContentFormat.fromName(words[1]), Arrays.asList(words).subList(2, words.length));
             case "update" -> client.triggerRegistrationUpdate();
+            case "create" -> create(object(client, words[1]), Integer.parseInt(words[2]));
+            case "delete" -> object(client, words[1]).removeInstance(Integer.parseInt(words[2]));
             case "stop" -> {
                 return;
             }
             default -> say("FAILED command " + line);
             }
         }
+    }
+
+    private static ObjectEnabler object(LeshanClient client, String id) {
+        return (ObjectEnabler) client.getObjectTree().getObjectEnabler(Integer.parseInt(id));
+    }
+
+    private static void create(ObjectEnabler object, int id) {
+        LwM2mInstanceEnabler instance = object.getId() == 3303 ? new Thermometer() : new LwM2mTestObject();
+        instance.setId(id);
+        instance.setModel(object.getObjectModel());
+        object.addInstance(id, instance);
     }
 
     private static void send(LeshanClient client, ContentFormat format, List<String> paths) {
