@@ -129,7 +129,7 @@ def _valued(
 
 
 def _execute(options: argparse.Namespace) -> int:
-    body = {"operation": "execute", "path": str(options.path), "arguments": options.arguments}
+    body = {"operation": "execute", "path": str(options.path), "arguments": options.arguments or None}
     return perform(options, [body])
 
 

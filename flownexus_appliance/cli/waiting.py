@@ -64,7 +64,7 @@ def perform(
     address = below("endpoints", options.name, "/operations")
 
     def ask(body: Mapping[str, Any]) -> list[Any]:
-        given = {name: value for name, value in body.items() if value not in (None, "")}
+        given = {name: value for name, value in body.items() if value is not None}
         return [box.post(address, with_deadline(options, given))]
 
     return carry_out(box, options, [partial(ask, body) for body in bodies], several=several)

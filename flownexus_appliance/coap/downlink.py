@@ -72,7 +72,7 @@ class Requester:
         except TimeoutError:
             raise _silent(message.remote, f"no answer within {timeout_s:.0f} s") from None
         except MessageError:
-            raise _silent(message.remote, "it answered with a reset") from None
+            raise _silent(message.remote, "it rejected the request with a reset") from None
         except LibraryShutdown:
             raise _silent(message.remote, "the appliance is stopping") from None
         except PeerGone:
@@ -177,6 +177,6 @@ def _size(exponent: int) -> int:
 def _silent(peer: Peer, reason: str) -> DeviceSilent:
     return DeviceSilent(
         "device_unanswered",
-        f"{peer.sender.address} did not answer: {reason}",
+        f"no answer from {peer.sender.address}: {reason}",
         "a sleeping device answers after it wakes; otherwise check its power and network",
     )

@@ -17,6 +17,8 @@ version). What it changes, and why:
 - Requests carry random tokens, or the one given: Zephyr finds the blocks of a Block1 transfer by it.
 - A request is not sent again once its response is here or nobody waits for it any more. aiocoap stops
   for an acknowledgement only, and Zephyr carries out whatever comes twice (zephyr #86978).
+- A request that a sleeping device did not hear is sent again as soon as the device is heard, not when its
+  back-off ends.
 - Numbers of options and formats that it has no name for aiocoap keeps for good, one object each: a
   stranger could fill the memory with them. Here they are forgotten with their message.
 """
@@ -30,6 +32,7 @@ from typing import Any, Final
 from aiocoap import EMPTY, ContentFormat, Message
 from aiocoap.error import NetworkError
 from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.constants import TransportTuning
 from aiocoap.numbers.optionnumbers import OptionNumber
 from aiocoap.numbers.types import ACK, CON, NON, RST
 from aiocoap.tokenmanager import TokenManager
@@ -145,6 +148,8 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         super().__init__(token_manager)
         self.message_id = secrets.randbelow(0x10000)
         self._unacknowledged: set[tuple[Peer, int]] = set()
+        # The request under way to a peer, its patience, how often it was repeated, when it was last sent.
+        self._under_way: dict[Peer, tuple[Message, float, int, float]] = {}
 
     def take(self, message: Message, digest: int) -> None:
         """Take a message that has come in; `digest` is the datagram's, by which a duplicate is known."""
@@ -163,12 +168,36 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
         peer = request.remote
         if self._active_exchanges is None:
             return  # stopped
+        if peer in self._under_way and self._under_way[peer][0] is request:
+            del self._under_way[peer]
         exchange = self._active_exchanges.pop((peer, request.mid), None)
         if exchange is not None:
             exchange[1].cancel()
             self._continue_backlog(peer)
         elif peer in self._backlogs:
             self._backlogs[peer] = [entry for entry in self._backlogs[peer] if entry[0] is not request]
+
+    def _schedule_retransmit(self, message: Message, timeout: float, retransmission_counter: int) -> Any:
+        self._under_way[message.remote] = (message, timeout, retransmission_counter, self.loop.time())
+        return super()._schedule_retransmit(message, timeout, retransmission_counter)
+
+    def _hurry(self, peer: Peer) -> None:
+        """The peer was heard, so it listens: what it did not acknowledge is sent again now.
+
+        A device that woke would else wait for the end of the back-off, and sleep again before that. What must
+        not happen twice keeps its own pace.
+        """
+        message, timeout, repeated, sent_at = self._under_way.get(peer, (None, 0.0, 0, 0.0))
+        if message is None or self._active_exchanges is None:
+            return
+        tuning = message.transport_tuning
+        if (
+            (peer, message.mid) in self._active_exchanges
+            and tuning.ACK_TIMEOUT == TransportTuning.ACK_TIMEOUT
+            and repeated < tuning.MAX_RETRANSMIT
+            and self.loop.time() - sent_at >= tuning.ACK_TIMEOUT
+        ):
+            self._retransmit(message, timeout, repeated)
 
     def reset(self, peer: Peer, message_id: int) -> None:
         """Reject a message (RFC 7252 4.2)."""
@@ -209,6 +238,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             reply = KeptReply(digest, data, self.loop.time() + EXCHANGE_LIFETIME_S)
             peer.replies = (*peer.replies[1 - REPLIES_KEPT :], reply)
             self.message_interface.deliver(data, peer)
+            self._hurry(peer)
 
         try:
             self.token_manager.serve(request, answer)
@@ -232,6 +262,7 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
                 self.reset(peer, response.mid)
             elif taken and response.mtype is CON:
                 self._acknowledge(peer, response.mid)
+            self._hurry(peer)
 
         try:
             self.token_manager.notified(response, acknowledge)

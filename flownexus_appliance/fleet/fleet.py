@@ -120,6 +120,7 @@ class Fleet:
             )
         )
         self._intake.reactions = Reactions(
+            registered=self._requests.break_off,
             onboard=self._onboarding.start,
             awake=self._awake,
             ended=self._ended,

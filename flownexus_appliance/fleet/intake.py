@@ -55,10 +55,11 @@ log = logging.getLogger(__name__)
 class Reactions:
     """What else a device's message sets off, filled in by the fleet.
 
-    `awake` is told of every message of a device, after its commit; `bootstrap` takes over a request of an
-    endpoint that may make it, and answers it.
+    `registered` is told of a Register that is no repetition, `awake` of every message of a device, after its
+    commit. `bootstrap` takes over a request of an endpoint that may make it, and answers it.
     """
 
+    registered: Callable[[str], None]
     onboard: Callable[[str], None]
     awake: Callable[[str], None]
     ended: Callable[[str], None]
@@ -364,7 +365,7 @@ class Intake:
 
     def _tell(self, effect: Effect) -> None:
         match effect:
-            case Announce(change, registration):
+            case Announce(change, registration, before):
                 log.info(
                     change.value,
                     extra={
@@ -384,6 +385,8 @@ class Intake:
                     },
                     effect,
                 )
+                if change is Change.REGISTERED and (before is None or before.id != registration.id):
+                    self.reactions.registered(registration.endpoint)
                 if change in _HEARD:
                     self.reactions.awake(registration.endpoint)
                 elif change in _ENDS:

@@ -147,6 +147,7 @@ class Onboarding:
 
     async def _run(self, endpoint: str, progress: _Progress) -> None:
         try:
+            await self._idle(endpoint)  # not in a turn that another device could have
             async with self._turn:
                 await self._pace()
                 while progress.todo:

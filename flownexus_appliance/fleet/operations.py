@@ -13,19 +13,19 @@ from bisect import insort
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..db.migrate import StoreError
 from ..db.operations import Attempt, EndpointOperation, Outcome
 from ..db.store import Store
 from ..db.writer import when_done
-from ..errors import ApplianceError, UsageError, clean
+from ..errors import UsageError, clean
 from ..events import EventBus
 from ..lwm2m.core import Core, Moment
 from ..lwm2m.model import ModelSet
 from ..lwm2m.operations import (
     AT_MOST_ONCE,
-    MAX_ATTEMPTS,
+    CANCELS,
     TRANSITIONS,
     Kind,
     Operation,
@@ -34,8 +34,8 @@ from ..lwm2m.operations import (
     check,
     check_model,
 )
-from .ports import DeviceSilent
-from .requests import Answered
+from .judging import Try, judge, judge_error, unanswered
+from .requests import Answered, compose
 from .wanted import Wanted
 
 # Of one endpoint, and of all: what waits is in memory.
@@ -45,12 +45,8 @@ MAX_WAITING_IN_ALL: Final = 100_000
 RECENT: Final = 256
 RECENT_VALUES: Final = 20_000
 STOP_WAIT_S: Final = 5.0
-# RFC 7252 5.9.3.4, RFC 8516: the device says that later may be better.
-_LATER: Final = frozenset({"5.03", "4.29"})
 # What is done on our side alone, whether the device listens or not.
 _OURS: Final = frozenset({Kind.CANCEL_PASSIVE})
-_UNKNOWN_OUTCOME: Final = "nobody knows whether the device has done it"
-_ASK_AGAIN: Final = "look at the device, and retry the operation if it has not"
 log = logging.getLogger(__name__)
 
 Perform = Callable[[str, Operation], Awaitable[Answered]]
@@ -74,15 +70,6 @@ class _Line:
     task: asyncio.Task[None] | None = None
     flight: asyncio.Task[Answered] | None = None
     cancelling: bool = False
-
-
-class _Try(NamedTuple):
-    """What a try makes of an operation; whether the device was asked at all, and whether the disk failed."""
-
-    step: Step
-    outcome: Outcome
-    sent: bool = True
-    stalled: bool = False
 
 
 class Operations:
@@ -343,13 +330,10 @@ class Operations:
             after = replace(after, attempts=one.attempts)  # it was not even asked
         # A device that answered "later" shall have its time; one that was heard meanwhile is there.
         line.stalled = tried.stalled
-        line.held = tried.step is Step.POSTPONE and (
-            tried.stalled or bool(tried.outcome.code) or not line.woken
-        )
+        line.held = tried.step is Step.POSTPONE and (bool(tried.outcome.code) or not line.woken)
         attempt = replace(
             attempt, ended_ms=ended.wall_ms, code=tried.outcome.code, message=tried.outcome.message
         )
-        _log(after, ended.now - begun.now)
         self._replace(line, sending, after)
         self._put_down(after, attempt)
 
@@ -363,10 +347,10 @@ class Operations:
             self._replace(line, one, cancelled)
             self._put_down(cancelled, None)
 
-    async def _fly(self, endpoint: str, line: _Line, sending: EndpointOperation) -> _Try:
+    async def _fly(self, endpoint: str, line: _Line, sending: EndpointOperation) -> Try:
         """Ask the device."""
         if line.cancelling:
-            return _Try(Step.CANCEL, Outcome(message="cancelled before it was sent"), sent=False)
+            return Try(Step.CANCEL, Outcome(message="cancelled before it was sent"), sent=False)
         flight = asyncio.ensure_future(self._perform(endpoint, sending.operation))
         line.flight = flight
         try:
@@ -376,11 +360,11 @@ class Operations:
             if not flight.done():
                 flight.cancel()
         if flight.cancelled():
-            return _Try(Step.CANCEL, _unanswered("broken off", sending.operation))
+            return Try(Step.CANCEL, unanswered("broken off", sending.operation))
         error = flight.exception()
         if error is None:
-            return _judge(flight.result(), sending)
-        return _judge_error(error, sending)
+            return judge(flight.result(), sending)
+        return judge_error(error, sending)
 
     def _put_down(self, after: EndpointOperation, attempt: Attempt | None) -> None:
         """Keep what became of an operation, and what it changes for good; what is not kept is owed."""
@@ -415,6 +399,7 @@ class Operations:
                 self._settling.pop(after.id, None)
                 self._remember(after)
             self._tell(after)
+            _log(after, attempt)
 
         def lost() -> None:
             self._owed[after.id] = (after, attempt)
@@ -458,7 +443,7 @@ class Operations:
     def _broken_off(self, one: EndpointOperation) -> EndpointOperation:
         """One that was being sent when the box went down."""
         if one.operation.kind in AT_MOST_ONCE:
-            outcome = Outcome(message=f"the box went down meanwhile: {_UNKNOWN_OUTCOME}", hint=_ASK_AGAIN)
+            outcome = unanswered("the box went down meanwhile", one.operation)
             after = self._stepped(one, Step.REFUSE, outcome)
         else:
             after = replace(self._stepped(one, Step.POSTPONE), attempts=max(0, one.attempts - 1))
@@ -531,53 +516,16 @@ class Operations:
             lambda path: self._models.resource(path, versions.get(path[0])),
             lambda object_id: self._models.entry(object_id, versions.get(object_id)) is not None,
         )
-
-
-def _judge(answered: Answered, sending: EndpointOperation) -> _Try:
-    """What an answer makes of an operation."""
-    outcome = Outcome(
-        answered.code, answered.records, answered.links, answered.location, message=answered.message
-    )
-    if answered.success:
-        return _Try(Step.ACCEPT, outcome)
-    if answered.code in _LATER and sending.attempts < MAX_ATTEMPTS:
-        return _Try(Step.POSTPONE, outcome)
-    return _Try(Step.REFUSE, outcome)
-
-
-def _judge_error(error: BaseException, sending: EndpointOperation) -> _Try:
-    """What the lack of an answer, or one that cannot be used, makes of an operation."""
-    operation = sending.operation
-    if not isinstance(error, ApplianceError):
-        log.error("operation failed", exc_info=error, extra={"OPERATION_ID": sending.id})
-        failure = Outcome(message="something went wrong in the appliance", hint="the log tells what")
-        return _Try(Step.REFUSE, failure)
-    outcome = Outcome(message=error.message, hint=error.hint)
-    if isinstance(error, DeviceSilent):
-        if not error.sent:
-            return _Try(Step.POSTPONE, outcome, sent=False)
-        last = operation.kind in AT_MOST_ONCE or sending.attempts >= MAX_ATTEMPTS
-        outcome = _unanswered(error.message, operation, error.hint)
-        return _Try(Step.REFUSE if last else Step.POSTPONE, outcome)
-    if isinstance(error, StoreError) and operation.kind not in AT_MOST_ONCE:
-        # An observation that could not be kept is not asked for; a value that could not be, is again.
-        return _Try(Step.POSTPONE, outcome, sent=False, stalled=True)
-    if error.code == "endpoint_offline":
-        return _Try(Step.POSTPONE, outcome, sent=False)
-    return _Try(Step.REFUSE, outcome, sent=not isinstance(error, UsageError))
-
-
-def _unanswered(message: str, operation: Operation, hint: str = "") -> Outcome:
-    if operation.kind in AT_MOST_ONCE:
-        return Outcome(message=f"{message}: {_UNKNOWN_OUTCOME}", hint=_ASK_AGAIN)
-    return Outcome(message=message, hint=hint)
+        if registration is not None and operation.kind not in CANCELS:
+            compose(operation, registration)  # what cannot be written is told now
 
 
 def _missing(operation_id: int) -> UsageError:
     return UsageError("operation_missing", f"there is no operation {operation_id}", "list the operations")
 
 
-def _log(after: EndpointOperation, took_s: float) -> None:
+def _log(after: EndpointOperation, attempt: Attempt | None) -> None:
+    took_ms = {} if attempt is None else {"DURATION_MS": attempt.ended_ms - attempt.started_ms}
     log.info(
         "operation",
         extra={
@@ -586,6 +534,6 @@ def _log(after: EndpointOperation, took_s: float) -> None:
             "OPERATION_ID": after.id,
             "PATH": str(after.operation.path),
             "COAP_CODE": after.outcome.code,
-            "DURATION_MS": round(took_s * 1000),
+            **took_ms,
         },
     )

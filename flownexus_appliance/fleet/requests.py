@@ -85,6 +85,7 @@ class DeviceRequests:
         self._clock = clock
         self._wire: Wire | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._under_way: dict[str, asyncio.Task[DownlinkReply]] = {}
 
     def attach(self, wire: Wire) -> None:
         self._wire = wire
@@ -153,7 +154,6 @@ class DeviceRequests:
         return device.registration
 
     async def _request(self, registration: Registration, downlink: Downlink) -> DownlinkReply:
-        assert self._wire is not None, "no wire attached"
         endpoint = registration.endpoint
         lock = self._locks.get(endpoint)
         if lock is None:
@@ -172,7 +172,33 @@ class DeviceRequests:
                 )
             if left_s and not isinf(left_s):
                 downlink = replace(downlink, timeout_s=min(downlink.timeout_s, left_s))
-            return await self._wire.request(now.peer, replace(downlink, root_path=now.root_path))
+            return await self._send(now, replace(downlink, root_path=now.root_path))
+
+    def break_off(self, endpoint: str) -> None:
+        """The device registered anew: it will not answer what it was asked before.
+
+        Sent again, the request would come to a device that knows nothing of the first: an Execute would
+        happen twice. Who waits for the answer has DeviceSilent.
+        """
+        flight = self._under_way.get(endpoint)
+        if flight is not None:
+            flight.cancel()
+
+    async def _send(self, registration: Registration, downlink: Downlink) -> DownlinkReply:
+        assert self._wire is not None, "no wire attached"
+        endpoint = registration.endpoint
+        flight = asyncio.ensure_future(self._wire.request(registration.peer, downlink))
+        self._under_way[endpoint] = flight
+        try:
+            await asyncio.wait({flight})
+        finally:
+            del self._under_way[endpoint]
+            if not flight.done():
+                flight.cancel()
+                await asyncio.wait({flight})
+        if flight.cancelled():
+            raise DeviceSilent("endpoint_moved", f"{clean(endpoint)} registered anew in between", "try again")
+        return flight.result()
 
     def _answered(
         self, reply: DownlinkReply, operation: Operation, registration: Registration, types: TypeLookup

@@ -41,6 +41,7 @@ STATUS: Final[Mapping[str, int]] = {
     "endpoint_unknown": 404,
     "endpoint_unseen": 409,
     "format_single_value": 400,
+    "format_unexpected": 400,
     "identity_invalid": 400,
     "identity_taken": 409,
     "instance_unknown": 404,

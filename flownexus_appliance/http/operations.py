@@ -108,9 +108,9 @@ class OperationState:
     """An operation as it stands; times in ms since 1970 UTC.
 
     `status` is QUEUED, SENDING, CONFIRMED, FAILED, EXPIRED or CANCELLED: a device that refuses is an
-    answer, not an error of this API. `code` is the CoAP code as in 2.05, "" without an answer; `message`
-    what the device said of an error, or the box where there was no answer. `cut`: the values were too many
-    to be kept. `retry_of` is the operation that this one repeats.
+    answer, not an error of this API. `code` is the CoAP code as in 2.05, "" without a usable answer;
+    `message` what the device said of an error, or the box where there was no answer. `cut`: the values were
+    too many to be kept. `retry_of` is the operation that this one repeats.
     """
 
     id: int
@@ -169,13 +169,13 @@ def detail_of(kept: EndpointOperation, attempts: Sequence[Attempt]) -> Operation
 
 
 async def wait_until_done(request: web.Request, kept: EndpointOperation, wait_s: float) -> EndpointOperation:
-    """The operation when it is done, or as it stands after `wait_s` seconds.
+    """The operation when it is done, or as it stands after `wait_s` seconds or when the box stops.
 
     Raises ConnectionResetError soon after the client has gone away: the operation goes on without it.
     """
     parts = request.app[PARTS]
     end_s = now_s() + wait_s
-    while not kept.done and (left_s := end_s - now_s()) > 0:
+    while not kept.done and not parts.hub.closing and (left_s := end_s - now_s()) > 0:
         if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("who waits for the operation is gone")
         try:

@@ -17,7 +17,6 @@ from ..db.reads import Reader
 from ..events import EventBus
 from ..fleet.ports import Traced
 from ..lwm2m.bootstrap_config import BootstrapConfig
-from ..lwm2m.links import Link
 from ..lwm2m.model import ModelSet, ObjectDefinition
 from ..lwm2m.operations import Operation
 from ..lwm2m.paths import Path
@@ -319,7 +318,10 @@ class Models(Protocol):
         """
 
     async def remove(self, object_id: int, version: str) -> None:
-        """Take an uploaded definition away. UsageError("model_unknown"), ApplianceError("models_unwritable")."""
+        """Take an uploaded definition away.
+
+        UsageError("model_unknown"), ApplianceError("models_unwritable").
+        """
 
 
 class Tracer(Protocol):

@@ -229,6 +229,7 @@ class Hub:
         self._counts = counts
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
+        self.closing = False
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._pump(), name="http-stream")
@@ -242,6 +243,7 @@ class Hub:
 
     def close_all(self) -> None:
         """Let every listener's request end."""
+        self.closing = True
         for listener in self._listeners:
             listener.close()
 

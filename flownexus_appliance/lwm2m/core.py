@@ -49,6 +49,7 @@ REGISTRATION_ID_BYTES: Final = 6
 # The end of an awake window in which nothing is begun.
 WINDOW_END_S: Final = 2.0
 WINDOW_END_SHARE: Final = 0.1
+SURELY_AWAKE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,11 @@ class LiveObservation:
 
 @dataclass(slots=True)
 class Device:
-    """All the core knows of one endpoint. `awake_window_s` is its own, None: as configured."""
+    """All the core knows of one endpoint.
+
+    `awake_window_s` is its own, None: as configured. `deaf_after_s` is how long after a message of its own it
+    left a request unanswered, None where it never did since it registered.
+    """
 
     endpoint: str
     registration: Registration | None = None
@@ -93,6 +98,7 @@ class Device:
     heard_at: float = 0.0
     heard_ms: int = 0
     awake_window_s: float | None = None
+    deaf_after_s: float | None = None
     observations: dict[tuple[Path, ...], LiveObservation] = field(default_factory=dict)
 
 
@@ -172,6 +178,7 @@ class Core:
             session=origin.session,
         )
         effects: list[Effect] = list(self._drop_observations(device))
+        device.deaf_after_s = None  # it may be another firmware now
         self._adopt(device, registration)
         effects.append(PersistRegistration(registration))
         effects.append(Reply(Success.CREATED, ("rd", registration.id)))
@@ -284,11 +291,21 @@ class Core:
         if device.heard_at > asked_at:
             return ()
         queued = device.registration.queue_mode
+        waited_s = asked_at - device.heard_at
+        # One that was asked right after it spoke was awake: its silence says nothing of its window.
+        if queued and SURELY_AWAKE_S <= waited_s < self.window(device):
+            device.deaf_after_s = waited_s
         return self._presence(device, PresenceEvent.UNANSWERED_QUEUED if queued else PresenceEvent.UNANSWERED)
 
     def window(self, device: Device) -> float:
-        """How long a Queue Mode client listens after it was heard, in seconds."""
-        return self.awake_window_s if device.awake_window_s is None else device.awake_window_s
+        """How long a Queue Mode client listens after it was heard, in seconds.
+
+        What is set for it counts, else what is configured, or less where it was found deaf earlier: a client
+        tells its window to nobody.
+        """
+        if device.awake_window_s is not None:
+            return device.awake_window_s
+        return self.awake_window_s if device.deaf_after_s is None else device.deaf_after_s
 
     def listens_for(self, endpoint: str, now: float) -> float:
         """For how many seconds from now a request is worth sending: 0 where the device is not heard of,

@@ -78,6 +78,12 @@ AT_MOST_ONCE: Final = frozenset({Kind.EXECUTE, Kind.CREATE})
 COMPOSITES: Final = frozenset({Kind.READ_COMPOSITE, Kind.WRITE_COMPOSITE, Kind.OBSERVE_COMPOSITE})
 CANCELS: Final = frozenset({Kind.CANCEL, Kind.CANCEL_PASSIVE})
 WRITES: Final = frozenset({Kind.WRITE, Kind.WRITE_PARTIAL, Kind.WRITE_COMPOSITE, Kind.CREATE})
+_WITHOUT_FORMAT: Final = CANCELS | {
+    Kind.WRITE_ATTRIBUTES,
+    Kind.DISCOVER,
+    Kind.EXECUTE,
+    Kind.DELETE,
+}
 MAX_PATHS: Final = 64
 MAX_ARGUMENTS: Final = 1024
 # LwM2M Core 1.1.1 6.3.5: a digit, or a digit with a text between single quotes.
@@ -146,10 +152,14 @@ def check(operation: Operation) -> None:
     """Whether an operation makes sense, whatever the device.
 
     Raises UsageError: `path_invalid`, `paths_invalid`, `value_missing`, `value_unexpected`,
-    `arguments_invalid`, `attributes_invalid`.
+    `format_unexpected`, `arguments_invalid`, `attributes_invalid`.
     """
     _check_paths(operation)
     _check_records(operation)
+    if operation.content_format is not None and operation.kind in _WITHOUT_FORMAT:
+        raise UsageError(
+            "format_unexpected", f"{operation.kind} has no choice of format", "leave the format out"
+        )
     if operation.arguments and operation.kind is not Kind.EXECUTE:
         raise UsageError(
             "arguments_invalid", f"{operation.kind} takes no arguments", "arguments are for an execute"

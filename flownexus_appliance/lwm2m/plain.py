@@ -4,6 +4,7 @@ OPAQUE is hexadecimal text, Objlnk is `66:0`, Time is seconds since 1970, non-fi
 texts `nan`, `inf` and `-inf`; everything else is itself.
 """
 
+import json
 from math import isfinite
 
 from ..errors import ApplianceError, UsageError, clean
@@ -40,13 +41,26 @@ def from_plain(value: object, data_type: DataType) -> Value:
     if result is None:
         raise UsageError(
             "value_invalid",
-            f"{clean(repr(value), 40)} is not a value of type {data_type.value}",
+            f"{clean(_said(value), 40)} is not a value of type {data_type.value}",
             _HINTS.get(data_type, f"give a JSON value for {data_type.value}"),
         )
     return result
 
 
+def _said(value: object) -> str:
+    """A value as whoever sent it wrote it."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
 _HINTS = {
+    DataType.STRING: "give text, in quotes where it is JSON",
+    DataType.INTEGER: "give a whole number, such as 23",
+    DataType.UNSIGNED: "give a whole number, not below 0",
+    DataType.FLOAT: "give a number, such as 21.5",
+    DataType.BOOLEAN: "give true or false",
     DataType.OPAQUE: "give bytes as hexadecimal text, such as 0a1bff",
     DataType.OBJLNK: "give an object link as text, such as 66:0",
     DataType.TIME: "give a time as whole seconds since 1970",

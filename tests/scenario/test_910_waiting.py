@@ -19,10 +19,13 @@ import pytest
 from tests.interop.daemon import LOOPBACK, Daemon, running
 from tests.interop.program import until as eventually
 from tests.peer import (
+    ACK,
     CON,
     CONTENT,
+    EMPTY,
     FETCH,
     GET,
+    NON,
     OBSERVE,
     POST,
     PUT,
@@ -67,10 +70,13 @@ class Client(Thermometer):
         number = self.number if observe == 0 else None
         self.peer.answer(request, CONTENT, senml(found), content_format=SENML_CBOR, observe=number)
 
-    def report(self, values: Mapping[str, object]) -> Frame:
-        """A notification of the composite observation."""
+    async def report(self, values: Mapping[str, object]) -> int:
+        """Notify of the composite observation: ACK or RST, as the answer is."""
         self.number += 1
-        return self.peer.notify(self.composites[tuple(BOTH)], self.number, senml(values))
+        sent = self.peer.notify(self.composites[tuple(BOTH)], self.number, senml(values))
+        reply = await self.reply()
+        assert (reply.code, reply.mid) == (EMPTY, sent.mid), reply
+        return reply.kind
 
     def came(self, *codes: int) -> list[str]:
         """The paths it was asked for by these methods, in order."""
@@ -145,6 +151,7 @@ async def test_what_does_not_fit_into_a_window_goes_on_in_the_next(daemon: Daemo
             left = 2
             await one.update()
             await until(lambda: daemon.endpoint(one.endpoint)["state"] == "sleeping")
+            await until(lambda: daemon.api("/operations?status=SENDING")["items"] == [])
             stood = [await state(daemon, each, 0) for each in asked]
             expected = ["CONFIRMED"] * answers + ["QUEUED"] * (5 - answers)
             assert [each["status"] for each in stood] == expected
@@ -242,7 +249,7 @@ async def test_who_waits_and_goes_away_leaves_the_operation(daemon: Daemon) -> N
         (left,) = daemon.operations("left")
         assert left.status == "QUEUED"
         await one.update()
-        await until(lambda: daemon.operation(left.id, 0).status == "CONFIRMED")
+        assert (await asyncio.to_thread(daemon.operation, left.id)).status == "CONFIRMED"
         assert [path for path, _ in one.executed] == [CLEAR]
 
 
@@ -309,7 +316,7 @@ async def test_a_registration_has_its_wishes_back(daemon: Daemon) -> None:
             " ".join(BOTH): "active",
             BATTERY: "off",
         }
-        await one.ask(one.report({TEMPERATURE: 30.5, CLOCK: 1_900_000_000}))
+        assert await one.report({TEMPERATURE: 30.5, CLOCK: 1_900_000_000}) == ACK
         assert daemon.store.values(one.endpoint, TEMPERATURE)[-1] == 30.5
 
 
@@ -319,28 +326,24 @@ async def test_a_composite_observation_outlives_a_kill(own: Daemon) -> None:
         await wish(own, one)
         own.program.kill()
         own.start()
-        taken = one.report({TEMPERATURE: 31.5, CLOCK: 1_900_000_001})
-        reply = await one.reply()
-        assert (reply.kind, reply.mid) == (2, taken.mid)
+        assert await one.report({TEMPERATURE: 31.5, CLOCK: 1_900_000_001}) == ACK
         assert own.store.values(one.endpoint, TEMPERATURE)[-1] == 31.5
         assert own.store.values(one.endpoint, CLOCK)[-1] == 1_900_000_001
         await one.update()
         assert (await ask(own, one, READ))["status"] == "CONFIRMED"
-        assert [f.path for f in one.asked] == [BATTERY]
+        assert not [f for f in one.asked if f.number(OBSERVE) is not None]
         # Ended passively it is reset, once, and not begun again.
         address = f"{at(one)}/observations?wait=20&passive&path={CLOCK}&path={TEMPERATURE}"
         ended = await asyncio.to_thread(own.api, address, method="DELETE")
         assert (ended["status"], ended["code"]) == ("CONFIRMED", "")
-        refused = one.report({TEMPERATURE: 99.5, CLOCK: 1_900_000_002})
-        reply = await one.reply()
-        assert (reply.kind, reply.mid) == (RST, refused.mid)
+        assert await one.report({TEMPERATURE: 99.5, CLOCK: 1_900_000_002}) == RST
         assert own.store.values(one.endpoint, TEMPERATURE)[-1] == 31.5
         one.composites.clear()
         await ready(own, one)
         assert not one.composites
 
 
-@pytest.mark.parametrize("kind", [CON, 1])
+@pytest.mark.parametrize("kind", [CON, NON])
 async def test_a_separate_answer_counts_once(daemon: Daemon, kind: int) -> None:
     """Acknowledged first, answered later (RFC 7252 5.2.2); what comes again changes nothing."""
     async with client(daemon, f"separate{kind}") as one:
@@ -365,3 +368,26 @@ async def test_a_separate_answer_counts_once(daemon: Daemon, kind: int) -> None:
         assert len(held) == 1
         one.strange = None
         assert (await ask(daemon, one, EXECUTE))["status"] == "CONFIRMED"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_register_ends_what_was_asked_before_it(daemon: Daemon, elsewhere: bool) -> None:
+    """A device that crashed knows nothing of a request: repeated, an Execute would happen twice."""
+    name = f"crashed{elsewhere:d}"
+    async with client(daemon, name) as old, client(daemon, name) as new:
+        again = new if elsewhere else old
+        for body, code, status, attempts in (
+            (EXECUTE, POST, "FAILED", 1),
+            (write("UTC"), PUT, "CONFIRMED", 2),
+        ):
+            await ready(daemon, old)
+            old.mute = True
+            old.asked.clear()
+            asked, after = await ask(daemon, old, body, 0), await ask(daemon, old, READ, 0)
+            await until(lambda code=code: any(frame.code == code for frame in old.asked))  # type: ignore[misc]
+            old.mute = False
+            await again.register()
+            stood = await state(daemon, asked)
+            assert (stood["status"], stood["attempts"]) == (status, attempts)
+            assert (await state(daemon, after))["status"] == "CONFIRMED"
+            assert [path for path, _ in again.executed] == []

@@ -88,6 +88,7 @@ def test_json_is_what_the_daemon_said(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("data_type", "text", "plain"),
     [
+        ("string", "", ""),
         ("string", "5", "5"),
         ("string", "true", "true"),
         ("string", '{"0": 1}', '{"0": 1}'),

@@ -7,6 +7,7 @@ from aiocoap.numbers.constants import TransportTuning
 
 from flownexus_appliance.coap import downlink as downlink_module
 from flownexus_appliance.coap.downlink import Requester
+from flownexus_appliance.coap.messages import DeviceMessages
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method
 from flownexus_appliance.lwm2m.paths import Path
@@ -20,6 +21,7 @@ from tests.peer import (
     DEADLINE_S,
     EMPTY,
     LOCATION_PATH,
+    POST,
     Block,
     DevicePeer,
     Frame,
@@ -172,4 +174,54 @@ async def test_a_location_that_is_no_text(server: CoapServer, peer: DevicePeer) 
         peer.answer(request, CREATED, more=((LOCATION_PATH, b"\xff"),))
         await peer.silent()
         peer.answer(request, CHANGED)
+    assert task.result().success
+
+
+# A device that wakes
+
+
+@pytest.fixture
+def long_ago(monkeypatch: pytest.MonkeyPatch, server: CoapServer) -> None:
+    """Whatever was sent last was sent some seconds ago, and its next repetition is far away."""
+    real = DeviceMessages._schedule_retransmit
+
+    def scheduled(self: DeviceMessages, message: Any, timeout: float, counter: int) -> Any:
+        handle = real(self, message, 60.0, counter)
+        self._under_way[message.remote] = (message, 60.0, counter, self.loop.time() - 5.0)
+        return handle
+
+    monkeypatch.setattr(DeviceMessages, "_schedule_retransmit", scheduled)
+
+
+@pytest.mark.usefixtures("long_ago")
+async def test_what_it_did_not_hear_comes_again_as_soon_as_it_speaks(
+    server: CoapServer, peer: DevicePeer
+) -> None:
+    """It listens now, and may be deaf again before the back-off ends."""
+    async with asking(server, peer, READ) as task:
+        request = await peer.asked()
+        update = peer.request(POST, "/nowhere")
+        await peer.reply(update)  # its own answer comes first
+        assert await peer.asked() == request
+        peer.answer(request, CONTENT)
+    assert task.result().code == "2.05"
+
+
+@pytest.mark.usefixtures("long_ago")
+async def test_what_must_not_happen_twice_does_not(server: CoapServer, peer: DevicePeer) -> None:
+    async with asking(server, peer, EXECUTE) as task:
+        request = await peer.asked()
+        await peer.reply(peer.request(POST, "/nowhere"))
+        await peer.silent()
+        peer.answer(request, CHANGED)
+    assert task.result().success
+
+
+async def test_what_was_sent_just_now_is_not_repeated(server: CoapServer, peer: DevicePeer) -> None:
+    """It may well be on its way."""
+    async with asking(server, peer, READ) as task:
+        request = await peer.asked()
+        await peer.reply(peer.request(POST, "/nowhere"))
+        await peer.silent()
+        peer.answer(request, CONTENT)
     assert task.result().success

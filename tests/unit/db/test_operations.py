@@ -25,26 +25,25 @@ from flownexus_appliance.db.store import ResourceType, Store
 from flownexus_appliance.lwm2m.links import Link
 from flownexus_appliance.lwm2m.operations import Kind, Operation, Status
 from flownexus_appliance.lwm2m.paths import Path
-from flownexus_appliance.lwm2m.values import DataType, ObjectLink, Record
+from flownexus_appliance.lwm2m.values import DataType, ObjectLink, Record, Value
 from tests.box import Rows
 
 READ = Operation(Kind.READ, (Path.parse("/3/0/9"),))
+VALUES: list[tuple[Value, DataType, int | None]] = [
+    ("Grüße\x00", DataType.STRING, None),
+    (-(2**63), DataType.INTEGER, 1_760_000_000_000),
+    (2**64 - 1, DataType.UNSIGNED, None),
+    (0.1, DataType.FLOAT, None),
+    (-inf, DataType.FLOAT, None),
+    (True, DataType.BOOLEAN, None),
+    (b"\x00\xff", DataType.OPAQUE, None),
+    (1_760_000_000, DataType.TIME, None),
+    (ObjectLink(3, 0), DataType.OBJLNK, None),
+    ("</3/0>", DataType.CORELNK, None),
+]
 RECORDS = tuple(
     Record(Path.of(10, 0, number), value, data_type, time_ms)
-    for number, (value, data_type, time_ms) in enumerate(
-        [
-            ("Grüße\x00", DataType.STRING, None),
-            (-(2**63), DataType.INTEGER, 1_760_000_000_000),
-            (2**64 - 1, DataType.UNSIGNED, None),
-            (0.1, DataType.FLOAT, None),
-            (-inf, DataType.FLOAT, None),
-            (True, DataType.BOOLEAN, None),
-            (b"\x00\xff", DataType.OPAQUE, None),
-            (1_760_000_000, DataType.TIME, None),
-            (ObjectLink(3, 0), DataType.OBJLNK, None),
-            ("</3/0>", DataType.CORELNK, None),
-        ]
-    )
+    for number, (value, data_type, time_ms) in enumerate(VALUES)
 )
 OPERATIONS = [
     READ,

@@ -11,6 +11,7 @@ from flownexus_appliance.lwm2m import codecs
 from flownexus_appliance.lwm2m.operations import AT_MOST_ONCE, CANCELS, Kind
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registration import RegisteredObject, Registration
+from flownexus_appliance.lwm2m.values import Value
 from tests.box import models
 
 from .conftest import operation
@@ -150,7 +151,7 @@ def test_a_composite_read_says_its_format_twice(content_format: int | None) -> N
 
 
 def test_a_composite_write_has_whole_paths() -> None:
-    values = {"/3/0/14": "Z", "/3303/0/5700/1": 5.0}
+    values: dict[str, Value] = {"/3/0/14": "Z", "/3303/0/5700/1": 5.0}
     down = compose(operation("write_composite", *values, values=values), MODERN)
     assert (down.method, down.path, down.content_format) == (Method.IPATCH, Path.ROOT, SENML_CBOR)
     assert decoded(down, "/") == values

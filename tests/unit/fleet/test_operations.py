@@ -1,7 +1,6 @@
 """The life of operations: in order, woken, tried again, ended; on disk before anybody is told."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -11,63 +10,20 @@ from flownexus_appliance.db.operations import MAX_RESULT, EndpointOperation
 from flownexus_appliance.errors import UsageError
 from flownexus_appliance.events import Event
 from flownexus_appliance.fleet import operations as engine
+from flownexus_appliance.fleet.judging import judge_error
 from flownexus_appliance.fleet.ports import Action, Notification, Verdict
-from flownexus_appliance.lwm2m.operations import MAX_ATTEMPTS, Operation, Status
+from flownexus_appliance.lwm2m.operations import MAX_ATTEMPTS, Status, Step
 from flownexus_appliance.lwm2m.presence import AWAKE_WINDOW_S
 from flownexus_appliance.lwm2m.values import Value
 from tests.peer import until
 
 from .conftest import CBOR, ELSEWHERE, HOME, Asked, House, operation, plain, senml
-
-BARE = b"</1/0>"
-TEMPERATURE = "/3303/0/5700"
-CHANGES = "UPDATE ON endpoint_operation"
-ASKINGS = "INSERT ON endpoint_operation"
+from .orders import BARE, TEMPERATURE, attempts, execute, nothing_left, read, sleeper, told
 
 
 @pytest.fixture
 def house(quiet_house: House) -> House:
     return quiet_house
-
-
-def read(number: int = 0) -> Operation:
-    return operation("read", f"/10/0/{number}")
-
-
-def execute() -> Operation:
-    return operation("execute", "/3/0/4")
-
-
-async def sleeper(house: House, *query: str, version: str = "1.1") -> str:
-    """A Queue Mode device that has fallen asleep; its registration's id."""
-    registration_id = await house.register("one", HOME, BARE, version, 86_400, *(query or ("b=U", "Q")))
-    await house.onboarded()
-    house.clock.advance(AWAKE_WINDOW_S)
-    await house.told.presence("one", "sleeping")
-    return registration_id
-
-
-def told(house: House, asked: EndpointOperation) -> list[str]:
-    """The states that the world was told of, in order."""
-    return [e.data["status"] for e in house.told.bus if e.name == "operation" and e.data["id"] == asked.id]
-
-
-def attempts(house: House, asked: EndpointOperation) -> list[tuple[int, bool, str]]:
-    """Number, whether it ended, CoAP code."""
-    return [
-        (number, bool(ended_ms), code)
-        for number, ended_ms, code in house.rows(
-            "SELECT number, ended_ms, code FROM operation_attempt WHERE operation_id = ? ORDER BY number",
-            asked.id,
-        )
-    ]
-
-
-def nothing_left(house: House) -> bool:
-    engine_ = house.fleet.operations
-    return not (
-        engine_._lines or engine_._unfinished or engine_._settling or engine_._owed or engine_._awaited
-    )
 
 
 async def silent_once(house: House) -> Asked:
@@ -444,12 +400,22 @@ async def test_nor_while_the_disk_fails(house: House, monkeypatch: pytest.Monkey
     with house.disk_fails("DELETE ON registration"):
         assert await house.deregister(gone, ELSEWHERE) is None
     request.fail()
-    assert (await house.done(asked)).status is Status.FAILED
+    kept = await house.done(asked)
+    assert kept.status is Status.FAILED
+    assert "nobody knows" in kept.outcome.message
     await house.update(registration_id)
     task = house.perform(read())
     (await house.wire.asked()).answer("4.04")
     await task
     assert [request.what for request in house.wire.log] == ["execute /3/0/4", "read /10/0/0"]
+
+
+def test_not_even_where_the_disk_is_to_blame() -> None:
+    """Nothing of an Execute is kept between its sending and its answer: this cannot be. If it is, then so."""
+    failed = StoreError("store_failed", "disk full")
+    for wanted, step in ((execute(), Step.REFUSE), (read(), Step.POSTPONE)):
+        sending = EndpointOperation(1, "one", wanted, "test", 1, 1, Status.SENDING, 1)
+        assert judge_error(failed, sending).step is step
 
 
 async def test_what_nobody_foresaw_ends_it_and_the_line_goes_on(house: House) -> None:
@@ -543,374 +509,3 @@ async def test_a_deadline_that_has_passed(house: House) -> None:
     with pytest.raises(UsageError) as raised:
         await house.order(read(), deadline_ms=house.clock.wall_ms)
     assert raised.value.code == "deadline_past"
-
-
-# Cancelled
-
-
-async def test_one_that_waits_is_cancelled(house: House) -> None:
-    registration_id = await sleeper(house)
-    first, second, third = [await house.order(read(number)) for number in range(3)]
-    kept = await house.fleet.operations.cancel(second.id)
-    assert (kept.status, kept.attempts) == (Status.CANCELLED, 0)
-    assert (house.status(second), told(house, second)) == ("CANCELLED", ["QUEUED", "CANCELLED"])
-    with pytest.raises(UsageError) as raised:
-        await house.fleet.operations.cancel(second.id)
-    assert raised.value.code == "operation_done"
-    await house.update(registration_id)
-    for one in (first, third):
-        request = await house.wire.asked()
-        assert request.downlink.path == one.operation.path
-        request.answer("4.04")
-        await house.done(one)
-
-
-async def test_one_that_is_under_way_is_broken_off(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(execute())
-    request = await house.wire.asked()
-    kept = await house.fleet.operations.cancel(asked.id)
-    assert (kept.status, kept.attempts) == (Status.CANCELLED, 1)
-    assert "nobody knows" in kept.outcome.message
-    assert request.answered.cancelled(), "it is sent no more"
-    assert house.fleet.presence("one") == "online", "it was not silent"
-
-
-async def test_one_that_is_about_to_be_sent_is_not(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(read())
-    with house.disk_held():
-        await until(lambda: house.store.writer._in_flight is not None)
-        cancelling = asyncio.create_task(house.fleet.operations.cancel(asked.id))
-        await asyncio.sleep(0)
-    kept = await cancelling
-    assert (kept.status, kept.attempts, house.wire.log) == (Status.CANCELLED, 0, [])
-
-
-async def test_an_answer_that_is_here_already_counts(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(read())
-    request = await house.wire.asked()
-    with house.disk_held():
-        flight = house.fleet.operations._lines["one"].flight
-        assert flight is not None
-        request.value({"/10/0/0": 1.0})
-        await asyncio.wait({flight})
-        with pytest.raises(UsageError) as raised:
-            await house.fleet.operations.cancel(asked.id)
-    assert raised.value.code == "operation_done"
-    kept = await house.done(asked)
-    assert (kept.status, house.status(asked)) == (Status.CONFIRMED, "CONFIRMED")
-
-
-@pytest.mark.parametrize("operation_id", [0, 1, 99])
-async def test_what_never_was(house: House, operation_id: int) -> None:
-    for asking in (
-        house.fleet.operations.cancel(operation_id),
-        house.fleet.operations.finished(operation_id, 0),
-        house.fleet.operations.retry(operation_id, "test"),
-    ):
-        with pytest.raises(UsageError) as raised:
-            await asking
-        assert raised.value.code == "operation_missing"
-
-
-# Who waits
-
-
-async def test_who_has_waited_long_enough_is_told_how_it_stands(house: House) -> None:
-    registration_id = await sleeper(house)
-    asked = await house.order(read())
-    assert (await house.fleet.operations.finished(asked.id, 0.001)).status is Status.QUEUED
-    await house.update(registration_id)
-    request = await house.wire.asked()
-    assert (await house.fleet.operations.finished(asked.id, 0.001)).status is Status.SENDING
-    request.answer("4.04")
-    await house.done(asked)
-
-
-async def test_several_wait_and_one_who_leaves_takes_nothing_with_them(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(read())
-    waiting = [asyncio.create_task(house.fleet.operations.finished(asked.id, 10)) for _ in range(3)]
-    request = await house.wire.asked()
-    waiting[0].cancel()
-    await asyncio.wait({waiting[0]})
-    request.answer("4.04")
-    assert [(await task).status for task in waiting[1:]] == [Status.FAILED] * 2
-    await until(lambda: nothing_left(house))
-
-
-async def test_one_who_leaves_while_asking_has_asked(house: House) -> None:
-    await house.register(links=BARE)
-    with house.disk_held():
-        asking = asyncio.create_task(house.order(read()))
-        await until(lambda: house.store.writer._in_flight is not None)
-        asking.cancel()
-        await asyncio.wait({asking})
-    (await house.wire.asked()).answer("4.04")
-    await until(lambda: house.rows("SELECT status FROM endpoint_operation") == [("FAILED",)])
-
-
-async def test_what_is_done_is_remembered_for_a_while(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "RECENT", 2)
-    monkeypatch.setattr(engine, "RECENT_VALUES", 3)
-    await house.register(links=BARE)
-    house.wire.plays[HOME] = lambda asked: asked.value({f"{asked.downlink.path}": 1.0})
-    done = [await house.perform(read(number)) for number in range(3)]
-    with pytest.raises(UsageError):
-        await house.fleet.operations.finished(done[0].id, 0)
-    assert await house.fleet.operations.finished(done[2].id, 0) == done[2]
-    house.wire.plays[HOME] = lambda asked: asked.value({f"/10/0/{n}": 1.0 for n in range(4)})
-    large = await house.perform(operation("read", "/10/0"))
-    assert await house.fleet.operations.finished(large.id, 0) == large, "the newest, however large"
-    assert house.fleet.operations._recent_values == 4
-
-
-# Once more
-
-
-async def test_one_that_is_done_is_asked_anew(house: House) -> None:
-    await house.register(links=BARE)
-    house.wire.plays[HOME] = lambda asked: asked.answer("4.04")
-    first = await house.perform(read())
-    again = await house.fleet.operations.retry(first.id, "somebody")
-    assert (again.retry_of, again.asked_by, again.operation) == (first.id, "somebody", first.operation)
-    await house.done(again)
-    house.fleet.operations._recent.clear()
-    third = await house.fleet.operations.retry(again.id, "test")
-    assert (third.retry_of, third.operation) == (again.id, first.operation), "from the disk too"
-    await house.done(third)
-
-
-async def test_one_that_is_not_done_is_tried_by_itself(house: House) -> None:
-    await sleeper(house)
-    asked = await house.order(read())
-    with pytest.raises(UsageError) as raised:
-        await house.fleet.operations.retry(asked.id, "test")
-    assert raised.value.code == "operation_unfinished"
-
-
-# The disk
-
-
-async def test_what_the_disk_does_not_take_is_not_asked(house: House) -> None:
-    await house.register(links=BARE)
-    with house.disk_fails(ASKINGS), pytest.raises(StoreError):
-        await house.order(read())
-    await house.healed()
-    assert (house.wire.log, nothing_left(house)) == ([], True)
-    task = house.perform(read(1))
-    (await house.wire.asked()).answer("4.04")
-    await task
-
-
-async def test_what_the_disk_does_not_take_is_not_sent(house: House) -> None:
-    """And it is by itself, once the disk does: the device may say nothing for a day."""
-    await house.register(links=BARE)
-    with house.disk_fails(CHANGES):
-        asked = await house.order(execute())
-        await until(lambda: house.fleet.operations._lines["one"].held)
-        assert (house.wire.log, house.status(asked)) == ([], "QUEUED")
-    (await house.wire.asked()).answer("2.04")
-    kept = await house.done(asked)
-    assert (kept.status, kept.attempts) == (Status.CONFIRMED, 1)
-    assert told(house, asked) == ["QUEUED", "SENDING", "CONFIRMED"]
-
-
-async def test_what_became_of_it_is_kept_when_the_disk_is_back(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(execute())
-    request = await house.wire.asked()
-    with house.disk_fails(CHANGES):
-        request.answer("2.04")
-        await until(lambda: asked.id in house.fleet.operations._owed)
-        waited = await house.fleet.operations.finished(asked.id, 0.01)
-        assert (waited.status, house.status(asked)) == (Status.SENDING, "SENDING"), "as the disk has it"
-    kept = await house.done(asked)
-    assert (kept.status, house.status(asked)) == (Status.CONFIRMED, "CONFIRMED")
-    assert told(house, asked) == ["QUEUED", "SENDING", "CONFIRMED"], "once"
-    assert attempts(house, asked) == [(1, True, "2.04")]
-    assert len(house.wire.log) == 1
-    await until(lambda: nothing_left(house))
-
-
-@pytest.fixture
-def tick(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The engine looks at its clock when the test says so."""
-    real = house.fleet.operations.tick
-    monkeypatch.setattr(house.fleet.operations, "tick", lambda moment: None)
-    return lambda: real(house.clock())
-
-
-async def postponed_and_lost(house: House, wanted: Operation, **more: int) -> EndpointOperation:
-    """One that the device has put off, of which the disk does not know: it is owed."""
-    asked = await house.order(wanted, **more)  # type: ignore[arg-type]
-    request = await house.wire.asked()
-    with house.disk_fails(CHANGES):
-        request.answer("5.03")
-        await until(lambda: asked.id in house.fleet.operations._owed)
-    await house.healed()
-    assert house.status(asked) == "SENDING"
-    return asked
-
-
-async def settled(house: House) -> None:
-    await asyncio.shield(house.store.commit())
-
-
-async def test_what_is_owed_never_comes_after_what_followed_it(
-    house: House, tick: Callable[[], None]
-) -> None:
-    registration_id = await house.register(links=BARE)
-    asked = await postponed_and_lost(house, read())
-    assert (await house.fleet.operations.cancel(asked.id)).status is Status.CANCELLED
-    tick()
-    await settled(house)
-    assert house.status(asked) == "CANCELLED", "else the next start would send it"
-    assert attempts(house, asked) == [(1, True, "5.03")], "what happened before is kept too"
-    assert told(house, asked)[-1] == "CANCELLED"
-    await house.update(registration_id)
-    assert len(house.wire.log) == 1
-    assert nothing_left(house)
-
-
-async def test_nor_after_the_next_try(house: House, tick: Callable[[], None]) -> None:
-    registration_id = await house.register(links=BARE)
-    asked = await postponed_and_lost(house, execute())
-    await house.update(registration_id)
-    request = await house.wire.asked()
-    tick()
-    await settled(house)
-    assert house.status(asked) == "SENDING", "else the next start would send it once more"
-    request.answer("2.04")
-    await house.done(asked)
-    assert attempts(house, asked) == [(1, True, "5.03"), (2, True, "2.04")]
-
-
-async def test_nor_after_its_deadline(house: House, tick: Callable[[], None]) -> None:
-    await house.register(links=BARE)
-    asked = await postponed_and_lost(house, read(), deadline_ms=house.clock.wall_ms + 5000)
-    house.clock.advance(6)
-    tick()
-    assert (await house.done(asked)).status is Status.EXPIRED
-    assert house.status(asked) == "EXPIRED"
-
-
-async def test_a_slow_disk_is_not_given_the_same_again_and_again(
-    house: House, tick: Callable[[], None]
-) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(read())
-    request = await house.wire.asked()
-    with house.disk_fails(CHANGES):
-        request.value({"/10/0/0": 1.0})
-        await until(lambda: asked.id in house.fleet.operations._owed)
-    await house.healed()
-    with house.disk_held():
-        for _ in range(3):
-            tick()
-            await until(lambda: house.store.writer._in_flight is not None)
-        assert len(house.store.writer._batch) == 0
-    await house.done(asked)
-    assert told(house, asked) == ["QUEUED", "SENDING", "CONFIRMED"]
-    assert house.fleet.operations._recent_values == 1
-
-
-async def test_one_that_is_cancelled_while_the_disk_takes_no_sending_is_cancelled(house: House) -> None:
-    await house.register(links=BARE)
-    house.fleet.operations._open = False
-    asked = await house.order(execute())
-    with house.disk_fails(CHANGES):
-        with house.disk_held():
-            house.fleet.operations.open()
-            await until(lambda: house.store.writer._in_flight is not None)
-            cancelling = asyncio.create_task(house.fleet.operations.cancel(asked.id))
-            await asyncio.sleep(0)
-        await until(lambda: asked.id in house.fleet.operations._settling)
-        assert house.status(asked) == "QUEUED"
-    assert (await cancelling).status is Status.CANCELLED
-    assert (house.status(asked), house.wire.log) == ("CANCELLED", [])
-
-
-async def test_attributes_follow_each_other_even_over_a_failed_disk(
-    house: House, tick: Callable[[], None]
-) -> None:
-    await house.register(links=BARE)
-    first, second = (
-        operation("write_attributes", TEMPERATURE, attributes=(("pmin", value),)) for value in ("1", "2")
-    )
-    asked = await house.order(first)
-    request = await house.wire.asked()
-    with house.disk_fails(CHANGES):
-        request.answer("2.04")
-        await until(lambda: asked.id in house.fleet.operations._owed)
-    await house.healed()
-    task = house.perform(second)
-    (await house.wire.asked()).answer("2.04")
-    await task
-    tick()
-    await settled(house)
-    assert house.rows("SELECT attributes FROM wanted_attributes") == [('{"pmin": "2"}',)]
-    assert house.status(asked) == "CONFIRMED"
-
-
-async def test_an_observation_that_cannot_be_kept_is_begun_when_the_disk_is_back(house: House) -> None:
-    """Without a word of the device: nothing is wrong with it."""
-    await house.register(links=BARE)
-    with house.disk_fails("INSERT ON observation"):
-        asked = await house.order(operation("observe", TEMPERATURE))
-        await house.told.until(lambda e: e.name == "operation" and e.data["status"] == "SENDING")
-        await until(lambda: house.store.writer._broken)
-        assert house.wire.log == []
-    (await house.wire.asked()).value({TEMPERATURE: 1.0}, observe=1)
-    kept = await house.done(asked)
-    assert (kept.status, kept.attempts) == (Status.CONFIRMED, 1)
-
-
-async def test_a_value_that_cannot_be_kept_is_read_again(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "RETRY_S", 0.3)
-    await house.register(links=BARE)
-    asked = await house.order(operation("read", TEMPERATURE))
-    request = await house.wire.asked()
-    with house.disk_fails("UPDATE ON endpoint"):
-        house.store.put_label("one", "x")
-        with pytest.raises(StoreError):
-            await house.store.commit()
-    request.value({TEMPERATURE: 1.0})
-    await until(lambda: asked.id in house.fleet.operations._owed)
-    house.wire.plays[HOME] = lambda again: again.value({TEMPERATURE: 2.0})
-    kept = await house.done(asked)
-    assert (kept.status, kept.attempts) == (Status.CONFIRMED, 1)
-    assert house.rows.samples("one", TEMPERATURE) == [2.0]
-
-
-# The end of the daemon
-
-
-async def test_a_stop_leaves_what_is_under_way_to_the_next_start(house: House) -> None:
-    await house.register(links=BARE)
-    asked = await house.order(read())
-    behind = await house.order(read(1))
-    await house.wire.asked()
-    waiting = asyncio.create_task(house.fleet.operations.finished(asked.id, 60))
-    await asyncio.sleep(0)
-    await house.fleet.operations.stop()
-    assert (await waiting).status is Status.SENDING, "who waits is told how it stands"
-    assert (house.status(asked), house.status(behind)) == ("SENDING", "QUEUED")
-    assert house.wire.under_way == {HOME: 0}
-    later = await house.order(read(2))
-    assert (house.status(later), len(house.wire.log)) == ("QUEUED", 1)
-
-
-async def test_nothing_is_sent_before_the_wire_is_up(house: House) -> None:
-    await house.register(links=BARE)
-    house.fleet.operations._open = False
-    asked = await house.order(read())
-    await house.outcome(house.send_request({TEMPERATURE: 1.0}))
-    assert house.wire.log == []
-    house.fleet.operations.open()
-    (await house.wire.asked()).answer("4.04")
-    await house.done(asked)

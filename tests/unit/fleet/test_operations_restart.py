@@ -5,13 +5,14 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from flownexus_appliance.fleet.fleet import FleetOptions
 from flownexus_appliance.fleet.ports import Notification, Verdict
 from flownexus_appliance.lwm2m.operations import Operation, Status
 from flownexus_appliance.lwm2m.presence import AWAKE_WINDOW_S
 from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import CBOR, HOME, FleetOptions, House, a_house, operation, plain, senml
+from .conftest import CBOR, HOME, House, a_house, operation, plain, senml
 
 BARE = b"</1/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -225,28 +226,29 @@ async def test_a_composite_observation_is_matched_by_its_token(tmp_path: FilePat
 
 
 async def test_a_window_of_its_own_outlives_a_restart(tmp_path: FilePath, clock: FakeClock) -> None:
-    async def sleeps_after(house: House, registration_id: str, window_s: float) -> None:
+    async def listens_for(house: House, registration_id: str, window_s: float) -> None:
         await house.update(registration_id)
         clock.advance(window_s - 3)
         task = house.perform(REPEATED[0])
         request = await house.wire.asked()
         assert request.downlink.timeout_s == pytest.approx(3)
-        request.fail()
-        await until(lambda: house.fleet.presence("one") == "sleeping")
-        await house.update(registration_id)
-        (await house.wire.asked()).answer("4.04")
+        request.answer("4.04")
         await task
+        clock.advance(window_s - 1)
+        asked = await house.order(REPEATED[0])
+        assert house.status(asked) == Status.QUEUED
+        await house.fleet.operations.cancel(asked.id)
 
     async with a_house(tmp_path / "db", clock, QUIET) as first:
         registration_id = await first.register(*QUEUE_MODE)
         await first.fleet.configure("one", awake_window_s=30)
-        await sleeps_after(first, registration_id, 30)
+        await listens_for(first, registration_id, 30)
     async with a_house(tmp_path / "db", clock, QUIET) as second:
-        await sleeps_after(second, registration_id, 30)
+        await listens_for(second, registration_id, 30)
         await second.fleet.configure("one", awake_window_s=0)
-        await sleeps_after(second, registration_id, AWAKE_WINDOW_S)
+        await listens_for(second, registration_id, AWAKE_WINDOW_S)
     async with a_house(tmp_path / "db", clock, QUIET) as third:
-        await sleeps_after(third, registration_id, AWAKE_WINDOW_S)
+        await listens_for(third, registration_id, AWAKE_WINDOW_S)
 
 
 async def test_the_disk_may_fail_right_at_the_start(tmp_path: FilePath, clock: FakeClock) -> None:

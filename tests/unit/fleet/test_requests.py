@@ -518,15 +518,33 @@ async def test_what_waits_while_the_device_registers_anew_goes_to_its_new_life(h
     await house.becomes(waiting, Status.SENDING)
     house.clock.advance(1)
     await house.register(address=ELSEWHERE, links=BARE)
-    asked.fail()
     with pytest.raises(DeviceSilent):
         await own
+    assert asked.answered.cancelled(), "its former life is not waited for"
     asked = await house.wire.asked()
     assert (asked.address, len(house.wire.log)) == (ELSEWHERE, 2)
     asked.answer("2.04")
     result = await house.done(waiting)
     assert (result.status, result.attempts) == ("CONFIRMED", 1), "the former life was not even asked"
     assert house.fleet.presence("one") == "online", "the silent one was its former life"
+
+
+async def test_what_the_box_asked_of_its_former_life_is_not_asked(house: House) -> None:
+    """It was made for what the device registered then; onboarding begins anew."""
+    await house.register(links=BARE)
+    perform = house.fleet._performer.perform
+    first, second = (asyncio.create_task(perform("one", read(path))) for path in ("/3", "/4"))
+    asked = await house.wire.asked()
+    house.clock.advance(1)
+    await house.register(address=ELSEWHERE, links=BARE)
+    with pytest.raises(DeviceSilent) as broken:
+        await first
+    assert (broken.value.code, broken.value.sent) == ("endpoint_moved", True)
+    assert asked.answered.cancelled()
+    with pytest.raises(DeviceSilent) as raised:
+        await second
+    assert (raised.value.code, raised.value.sent) == ("endpoint_moved", False)
+    assert len(house.wire.log) == 1
 
 
 async def test_what_waits_while_the_device_moves_goes_to_its_new_address(house: House) -> None:

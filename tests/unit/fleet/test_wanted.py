@@ -5,6 +5,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from flownexus_appliance.errors import UsageError
+from flownexus_appliance.fleet.fleet import FleetOptions
 from flownexus_appliance.fleet.ports import Notification, Verdict
 from flownexus_appliance.lwm2m.operations import Operation, Status
 from flownexus_appliance.lwm2m.paths import Path
@@ -12,7 +13,7 @@ from flownexus_appliance.lwm2m.presence import AWAKE_WINDOW_S
 from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import CBOR, HOME, Asked, FleetOptions, House, a_house, operation, plain, senml
+from .conftest import CBOR, HOME, Asked, House, a_house, operation, plain, senml
 
 LINKS = b"</1/0>,</3303/0>"
 TEMPERATURE = "/3303/0/5700"
@@ -375,3 +376,16 @@ async def test_label_and_window_are_set_apart(device: House) -> None:
     with pytest.raises(UsageError) as raised:
         await device.fleet.configure("nobody", label="x")
     assert raised.value.code == "endpoint_unknown"
+
+
+async def test_a_cancel_that_the_device_knows_nothing_of_is_done(quiet_house: House) -> None:
+    """It has ended already: the wish goes too, and nobody need ask twice."""
+    house = quiet_house
+    house.wire.plays[HOME] = reports
+    await house.register(links=LINKS)
+    await house.onboarded()
+    assert (await house.done(await house.order(OBSERVE))).status is Status.CONFIRMED
+    house.wire.plays[HOME] = lambda asked: asked.answer("4.04")
+    ended = await house.done(await house.order(CANCEL))
+    assert (ended.status, ended.outcome.code) == (Status.CONFIRMED, "4.04")
+    assert house.fleet.reporting("one") == []

@@ -307,6 +307,7 @@ async def test_attributes_are_changed_and_unset(
     [
         (TEMPERATURE, {"pmin": "-1"}, "pmin", "Pmin cannot be '-1'"),
         (TEMPERATURE, {"pmin": "60", "pmax": "10"}, "pmax", "Pmax is below pmin"),
+        (TEMPERATURE, {"pmin": "10", "pmax": "5"}, "pmax", "Pmax is below pmin"),  # pmin is set already
         (TEMPERATURE, {"st": "0"}, "st", "St cannot be 0"),
         (TEMPERATURE, {"gt": "5", "lt": "6"}, "lt", "no room between them"),
         (TEMPERATURE, {"pmin": "10"}, "pmin", "Nothing was changed"),

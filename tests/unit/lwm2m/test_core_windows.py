@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from flownexus_appliance.lwm2m.core import WINDOW_END_S, Core, Moment
+from flownexus_appliance.lwm2m.core import SURELY_AWAKE_S, WINDOW_END_S, Core, Moment
 from flownexus_appliance.lwm2m.presence import AWAKE_WINDOW_S, Presence
 from flownexus_appliance.lwm2m.requests import UpdateRequest
 
@@ -109,3 +109,45 @@ def test_a_window_outlives_a_register() -> None:
     core = queue_mode(20.0)
     register(core, "b=U", "Q", message_id=2, now=5.0)
     assert core.listens_for("a", 5.0) == 20.0
+
+
+def test_one_that_was_found_deaf_is_not_asked_so_late_again() -> None:
+    """A client tells its window to nobody: Zephyr's is 20 s in some builds and 93 s in others."""
+    core = queue_mode()
+    core.unanswered("a", 30.0)
+    core.heard(known(core), at(100))
+    assert core.window(known(core)) == 30.0
+    assert core.listens_for("a", 101.0) == 29.0
+    core.unanswered("a", 110.0)
+    assert core.window(known(core)) == 10.0
+    core.heard(known(core), at(200))
+    core.unanswered("a", 220.0)
+    assert core.window(known(core)) == 10.0, "no longer than it was found to be"
+    register(core, "b=U", "Q")
+    assert core.window(known(core)) == AWAKE_WINDOW_S, "it may be another firmware now"
+
+
+def test_silence_right_after_it_spoke_says_nothing_of_its_window() -> None:
+    core = queue_mode()
+    core.unanswered("a", SURELY_AWAKE_S - 0.1)
+    assert core.window(known(core)) == AWAKE_WINDOW_S
+
+
+def test_what_is_set_for_it_counts_more_than_what_was_found() -> None:
+    core = queue_mode(60.0)
+    core.unanswered("a", 30.0)
+    assert core.window(known(core)) == 60.0
+
+
+def test_an_answer_that_came_meanwhile_is_no_deafness() -> None:
+    core = queue_mode()
+    core.heard(known(core), at(31))
+    core.unanswered("a", 30.0)
+    assert core.window(known(core)) == AWAKE_WINDOW_S
+
+
+def test_who_is_not_in_queue_mode_teaches_nothing() -> None:
+    core = Core()
+    register(core)
+    core.unanswered("a", 21.0)
+    assert known(core).deaf_after_s is None

@@ -97,7 +97,7 @@ def test_what_must_not_happen_twice() -> None:
     ("kind", "path"), list(product(Kind, PATHS)), ids=lambda value: str(value) if value else "/"
 )
 def test_how_deep_a_path_may_be(kind: Kind, path: Path) -> None:
-    records = ()
+    records: tuple[Record, ...] = ()
     if kind in WRITES and kind is not Kind.CREATE:
         below = Path((*path, *(3, 0, 11, 0)[len(path) : 3])) if len(path) < 3 else path
         records = (Record(below, 1, DataType.INTEGER),)
