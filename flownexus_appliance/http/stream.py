@@ -12,7 +12,7 @@ not fetch in time is dropped, and it is told so by `reset`.
 import asyncio
 import contextlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from aiohttp import web
 from ..errors import UsageError
 from ..events import Event, EventBus
 from ..lwm2m.plain import PlainValue
+from .outbox import Outbox
 
 WRITE_INTERVAL_S: Final = 0.1
 HEARTBEAT_S: Final = 15.0
@@ -188,36 +189,22 @@ def _subject(event: Event) -> Hashable:
 
 
 @dataclass(eq=False, slots=True)
-class Listener:
-    """One browser: what it wants, where it stands, what waits to be written to it."""
+class Listener(Outbox):
+    """One browser: what it wants, where it stands."""
 
     endpoints: frozenset[str] | None
     position: int
-    _waiting: list[bytes] = field(default_factory=list)
-    _size_bytes: int = 0
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: bool = False
 
     def push(self, data: bytes) -> None:
         """Leave data to be written; when too much waits already, all of it gives way to a reset."""
-        if self._size_bytes + len(data) > MAX_WAITING_BYTES and self._waiting:
-            self._waiting, self._size_bytes = [RESET], 0
-        self._waiting.append(data)
-        self._size_bytes += len(data)
-        self._ready.set()
-
-    def close(self) -> None:
-        self.closed = True
-        self._ready.set()
+        if self.overflows(data, MAX_WAITING_BYTES):
+            self.drop()
+            self.put(RESET)
+        self.put(data)
 
     async def take(self, timeout_s: float) -> bytes:
         """All that waits; after `timeout_s` without anything, a heartbeat."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        self._ready.clear()
-        data = b"".join(self._waiting)
-        self._waiting, self._size_bytes = [], 0
+        data = await Outbox.take(self, timeout_s)
         return data or b": heartbeat\n" + encode_number(self.position)
 
 

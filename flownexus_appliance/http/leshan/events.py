@@ -7,10 +7,9 @@ nobody listens to it any more.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -18,6 +17,7 @@ from aiohttp import web
 
 from ...events import Event, Subscription
 from ...fleet.ports import Traced
+from ..outbox import Outbox
 from ..ports import Parts
 from .answers import Refused, plain_errors
 from .messages import BOOTSTRAP_SESSION, Message, coap_log, messages_of
@@ -33,16 +33,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
-class Listener:
-    """Somebody who listens: to what, and what waits to be written."""
+class Listener(Outbox):
+    """Somebody who listens, and to what."""
 
     side: Side = Side.BOTH
     endpoint: str | None = None
     floats_as_text: bool = False
-    closed: bool = False
-    _waiting: list[bytes] = field(default_factory=list)
-    _size_bytes: int = 0
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wants(self, message: Message) -> bool:
         if self.endpoint not in (None, message.endpoint):
@@ -52,27 +48,18 @@ class Listener:
 
     def push(self, data: bytes) -> None:
         """Leave data to be written; where too much waits already, there is no more."""
-        if self._size_bytes + len(data) > MAX_WAITING_BYTES and self._waiting:
+        if self.overflows(data, MAX_WAITING_BYTES):
             self.close()
         if not self.closed:
-            self._waiting.append(data)
-            self._size_bytes += len(data)
-            self._ready.set()
+            self.put(data)
 
     def close(self) -> None:
-        self.closed = True
-        self._waiting, self._size_bytes = [], 0
-        self._ready.set()
+        self.drop()
+        Outbox.close(self)
 
     async def take(self, timeout_s: float) -> bytes:
         """All that waits; after `timeout_s` without anything, a heartbeat."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        self._ready.clear()
-        data = b"".join(self._waiting)
-        self._waiting, self._size_bytes = [], 0
-        return data or HEARTBEAT
+        return await Outbox.take(self, timeout_s) or HEARTBEAT
 
 
 class Events:

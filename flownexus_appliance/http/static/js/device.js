@@ -1,7 +1,7 @@
 // The page of a device: charts that load in sight, values, state and facts that stay current.
 import { boxTime, showLive, writeMoments, writeTimes, moveTime } from "./app.js";
 import { Chart } from "./chart.js";
-import { getPage } from "./fetching.js";
+import { freshPage } from "./fetching.js";
 import { throttled, valueElements, writeHeard, writeState, writeValue } from "./live.js";
 import { Stream } from "./stream.js";
 import { readTimeline, setUpButtons } from "./timeline.js";
@@ -56,12 +56,8 @@ function setUpRanges() {
 
 /** Reads the page anew and takes over the facts, the tree, and charts that were not there before. */
 async function reread() {
-  let fresh;
-  try {
-    fresh = await getPage(location.href);
-  } catch {
-    return; // the stream's sign tells when the box is away
-  }
+  const fresh = await freshPage();
+  if (!fresh) return;
   const open = new Map([...page.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
   tree.through(() => {
     for (const name of ["head", "told", "tree", "identity", "facts"]) {

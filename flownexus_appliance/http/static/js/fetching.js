@@ -26,6 +26,15 @@ export async function getPage(url, signal) {
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
+/** Fetches the present page anew; null while the box is away, which the stream's sign tells. */
+export async function freshPage() {
+  try {
+    return await getPage(location.href);
+  } catch {
+    return null;
+  }
+}
+
 async function turn(signal) {
   if (running >= AT_ONCE) await new Promise((resolve) => waiting.push(resolve));
   running += 1;

@@ -1,6 +1,6 @@
 // The list of operations and the page of one: they stay current by the live stream.
 import { showLive, writeMoments, writeTimes } from "./app.js";
-import { getPage } from "./fetching.js";
+import { freshPage } from "./fetching.js";
 import { throttled } from "./live.js";
 import { Stream } from "./stream.js";
 import { setUpButtons } from "./timeline.js";
@@ -12,12 +12,8 @@ const list = document.querySelector('[data-region="list"]');
 
 /** Reads the page anew and takes over its regions. */
 async function reread() {
-  let fresh;
-  try {
-    fresh = await getPage(location.href);
-  } catch {
-    return; // the stream's sign tells when the box is away
-  }
+  const fresh = await freshPage();
+  if (!fresh) return;
   for (const name of ["groups", "list", "operation"]) {
     const old = document.querySelector(`[data-region="${name}"]`);
     const region = fresh.querySelector(`[data-region="${name}"]`);

@@ -1,7 +1,7 @@
 // The page of one path: its values stay current, its times are the browser's, and it tells when the device answers.
 import { moveTime, showLive, writeMoments, writeTimes } from "./app.js";
 import { useLocalTimes } from "./asking.js";
-import { getPage } from "./fetching.js";
+import { freshPage } from "./fetching.js";
 import { throttled, valueElements, writeValue } from "./live.js";
 import { Stream } from "./stream.js";
 
@@ -12,12 +12,8 @@ const told = page.querySelector('[data-region="told"]');
 let values = valueElements(page);
 
 async function reread() {
-  let fresh;
-  try {
-    fresh = await getPage(location.href);
-  } catch {
-    return; // the stream's sign tells when the box is away
-  }
+  const fresh = await freshPage();
+  if (!fresh) return;
   // Not the forms: somebody may be writing there.
   for (const name of ["told", "rows"]) {
     page.querySelector(`[data-region="${name}"]`).replaceChildren(...fresh.querySelector(`[data-region="${name}"]`).childNodes);
