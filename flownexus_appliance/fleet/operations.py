@@ -446,7 +446,7 @@ class Operations:
             outcome = unanswered("the box went down meanwhile", one.operation)
             after = self._stepped(one, Step.REFUSE, outcome)
         else:
-            after = replace(self._stepped(one, Step.POSTPONE), attempts=max(0, one.attempts - 1))
+            after = self._stepped(one, Step.POSTPONE)
         if after.done:
             self._settling[after.id] = one
         self._put_down(after, None)

@@ -50,6 +50,7 @@ REGISTRATION_ID_BYTES: Final = 6
 WINDOW_END_S: Final = 2.0
 WINDOW_END_SHARE: Final = 0.1
 SURELY_AWAKE_S: Final = 5.0
+KEPT_SILENCES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class LiveObservation:
 class Device:
     """All the core knows of one endpoint.
 
-    `awake_window_s` is its own, None: as configured. `deaf_after_s` is how long after a message of its own it
-    left a request unanswered, None where it never did since it registered.
+    `awake_window_s` is its own, None: as configured. `silent_after_s` are the times after its last message
+    that it left requests unanswered at since it registered, `deaf_after_s` what is made of them.
     """
 
     endpoint: str
@@ -98,8 +99,13 @@ class Device:
     heard_at: float = 0.0
     heard_ms: int = 0
     awake_window_s: float | None = None
-    deaf_after_s: float | None = None
+    silent_after_s: tuple[float, ...] = ()
     observations: dict[tuple[Path, ...], LiveObservation] = field(default_factory=dict)
+
+    @property
+    def deaf_after_s(self) -> float | None:
+        """How long after it spoke it is deaf; None where nothing tells: once may be a lost datagram."""
+        return sorted(self.silent_after_s)[1] if len(self.silent_after_s) > 1 else None
 
 
 class Core:
@@ -178,7 +184,7 @@ class Core:
             session=origin.session,
         )
         effects: list[Effect] = list(self._drop_observations(device))
-        device.deaf_after_s = None  # it may be another firmware now
+        device.silent_after_s = ()  # it may be another firmware now
         self._adopt(device, registration)
         effects.append(PersistRegistration(registration))
         effects.append(Reply(Success.CREATED, ("rd", registration.id)))
@@ -294,7 +300,7 @@ class Core:
         waited_s = asked_at - device.heard_at
         # One that was asked right after it spoke was awake: its silence says nothing of its window.
         if queued and SURELY_AWAKE_S <= waited_s < self.window(device):
-            device.deaf_after_s = waited_s
+            device.silent_after_s = (*device.silent_after_s, waited_s)[-KEPT_SILENCES:]
         return self._presence(device, PresenceEvent.UNANSWERED_QUEUED if queued else PresenceEvent.UNANSWERED)
 
     def window(self, device: Device) -> float:

@@ -109,7 +109,8 @@ async def test_what_was_being_sent_is_sent_again(
         restart(daemon)
         await client.update()
         state = await done(daemon, number)
-        assert (state["status"], state["attempts"]) == ("CONFIRMED", 1)
+        assert (state["status"], state["attempts"]) == ("CONFIRMED", 2)
+        assert [one["number"] for one in state["attempts_made"]] == [1, 2], "the one that broke off is kept"
         await asked_for(client, code, path)
 
 
