@@ -13,6 +13,7 @@ from tests.conftest import FakeClock
 from tests.peer import until
 
 from .conftest import CBOR, HOME, House, a_house, operation, plain, senml
+from .orders import attempts
 
 BARE = b"</1/0>"
 TEMPERATURE = "/3303/0/5700"
