@@ -288,8 +288,12 @@ class Fleet:
     async def ingest(self, endpoint: str, records: Sequence[Record]) -> None:
         """See `http.ports.Fleet.ingest`."""
         check_endpoint(endpoint, UsageError)
-        self._store.put_endpoint(endpoint, self._clock().wall_ms)
+        moment = self._clock()
+        self._store.put_endpoint(endpoint, moment.wall_ms)
         self._core.know(endpoint)
+        device = self._core.device(endpoint)
+        if device is not None:
+            device.heard_ms = max(device.heard_ms, moment.wall_ms)  # as the file says after a restart
         await asyncio.shield(self._intake.keep(endpoint, records, Source.INGEST))
 
     # What the box asks of a device

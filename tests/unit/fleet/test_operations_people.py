@@ -1,16 +1,20 @@
 """What people do with operations they asked for: cancel, wait, ask once more."""
 
 import asyncio
+from pathlib import Path as FilePath
 
 import pytest
 
 from flownexus_appliance.errors import UsageError
 from flownexus_appliance.fleet import operations as engine
 from flownexus_appliance.lwm2m.operations import Status
+from flownexus_appliance.lwm2m.paths import Path
+from flownexus_appliance.lwm2m.values import DataType, Record
+from tests.conftest import FakeClock
 from tests.peer import until
 
-from .conftest import HOME, House, operation
-from .orders import BARE, execute, nothing_left, read, sleeper, told
+from .conftest import HOME, House, a_house, operation
+from .orders import BARE, TEMPERATURE, execute, nothing_left, read, sleeper, told
 
 
 @pytest.fixture
@@ -162,3 +166,18 @@ async def test_one_that_is_not_done_is_tried_by_itself(house: House) -> None:
     with pytest.raises(UsageError) as raised:
         await house.fleet.operations.retry(asked.id, "test")
     assert raised.value.code == "operation_unfinished"
+
+
+async def test_one_that_came_by_another_gateway_is_waited_for_too(
+    tmp_path: FilePath, clock: FakeClock
+) -> None:
+    """It was heard of, so it may come here some day; a restart makes no difference."""
+    record = Record(Path.of(3303, 0, 5700), 21.5, DataType.FLOAT)
+    async with a_house(tmp_path / "gateway.db", clock) as house:
+        await house.fleet.ingest("elsewhere", [record])
+        asked = await house.fleet.operations.ask("elsewhere", read(), "test")
+        assert house.rows.samples("elsewhere", TEMPERATURE) == [21.5]
+    async with a_house(tmp_path / "gateway.db", clock) as house:
+        again = await house.fleet.operations.ask("elsewhere", read(), "test")
+        assert house.fleet.operations.waiting("elsewhere") == 2
+        assert (asked.status, again.status) == (Status.QUEUED, Status.QUEUED)
