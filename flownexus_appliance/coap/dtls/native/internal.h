@@ -78,6 +78,7 @@ struct dtls_session {
     mbedtls_ssl_session offer;
     int has_offer;
     int cookie_good;
+    int failed; /* the error that ended the handshake; 0: none */
 };
 
 /* ring.c */

@@ -52,7 +52,16 @@ static void feed(dtls_session *session, const uint8_t *record, size_t length) {
     session->fed = record != NULL;
 }
 
+/* Whether an error ends a handshake: the library must not be asked to go on after it (ssl.h). */
+static int is_fatal(int error) {
+    return error != 0 && error != MBEDTLS_ERR_SSL_WANT_READ && error != MBEDTLS_ERR_SSL_WANT_WRITE &&
+           error != MBEDTLS_ERR_SSL_HELLO_VERIFY_REQUIRED;
+}
+
 static int handshake(dtls_session *session, const uint8_t *record, size_t length) {
+    if (session->failed != 0) {
+        return session->failed;
+    }
     if (record != NULL && shows_too_much(session, record, length)) {
         mbedtls_ssl_send_alert_message(&session->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
                                        MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
@@ -63,6 +72,7 @@ static int handshake(dtls_session *session, const uint8_t *record, size_t length
     int error = mbedtls_ssl_handshake(&session->ssl);
     at_work = NULL;
     feed(session, NULL, 0);
+    session->failed = is_fatal(error) ? error : 0;
     return error;
 }
 
@@ -70,6 +80,9 @@ int dtls_hello(dtls_session *session, const uint8_t *datagram, size_t length,
                const uint8_t *address, size_t address_length) {
     mbedtls_ssl_context *ssl = &session->ssl;
     size_t size = record_length(session, datagram, length);
+    if (session->failed != 0) {
+        return session->failed;
+    }
     if (!session->ready || session->config->client || session->config->ring == NULL || size == 0 ||
         mbedtls_ssl_is_handshake_over(ssl) || shows_too_much(session, datagram, size)) {
         return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
@@ -85,6 +98,7 @@ int dtls_hello(dtls_session *session, const uint8_t *datagram, size_t length,
     }
     at_work = NULL;
     feed(session, NULL, 0);
+    session->failed = is_fatal(error) ? error : 0;
     if (error == 0) {
         return 1;
     }

@@ -11,6 +11,7 @@ int session_set_up(dtls_session *session) {
     mbedtls_ssl_context *ssl = &session->ssl;
     mbedtls_ssl_init(ssl);
     session->ready = 0;
+    session->failed = 0;
     int error = mbedtls_ssl_setup(ssl, &session->config->conf);
     if (error == 0 && session->config->client) {
         /* Names are the caller's affair: devices come by address and trust one root of their own. */
@@ -57,6 +58,7 @@ void dtls_session_free(dtls_session *session) {
 /* Forgets what belongs to one peer. */
 static void forget(dtls_session *session) {
     session->datagram = NULL;
+    session->failed = 0;
     session->out_length = 0;
     free(session->out);
     session->out = NULL;
