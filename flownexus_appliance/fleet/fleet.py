@@ -18,7 +18,7 @@ from ..db.operations import EndpointOperation
 from ..db.store import Store
 from ..errors import ApplianceError, UsageError, clean
 from ..events import EventBus
-from ..lwm2m.core import Core, Moment
+from ..lwm2m.core import Core, Moment, unknown_endpoint
 from ..lwm2m.effects import Source
 from ..lwm2m.model import ModelSet
 from ..lwm2m.observation import Observation
@@ -262,9 +262,7 @@ class Fleet:
     ) -> None:
         """See `http.ports.Fleet.configure`."""
         if not self._store.knows(endpoint):
-            raise UsageError(
-                "endpoint_unknown", f"no endpoint {clean(endpoint)}", "check its name in the list"
-            )
+            raise unknown_endpoint(endpoint)
         if label is not None and (len(label) > MAX_LABEL or not label.isprintable()):
             raise UsageError(
                 "label_invalid", "the label is not usable", f"give at most {MAX_LABEL} printable characters"

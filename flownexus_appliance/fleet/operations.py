@@ -21,7 +21,7 @@ from ..db.store import Store
 from ..db.writer import when_done
 from ..errors import UsageError, clean
 from ..events import EventBus
-from ..lwm2m.core import Core, Moment
+from ..lwm2m.core import Core, Moment, unknown_endpoint
 from ..lwm2m.model import ModelSet
 from ..lwm2m.operations import (
     AT_MOST_ONCE,
@@ -47,6 +47,7 @@ RECENT_VALUES: Final = 20_000
 STOP_WAIT_S: Final = 5.0
 # What is done on our side alone, whether the device listens or not.
 _OURS: Final = frozenset({Kind.CANCEL_PASSIVE})
+_CANCELLED_UNSENT: Final = Outcome(message="cancelled before it was sent")
 log = logging.getLogger(__name__)
 
 Perform = Callable[[str, Operation], Awaitable[Answered]]
@@ -215,13 +216,8 @@ class Operations:
             if line.flight is not None:
                 line.flight.cancel()
             return await self.finished(operation_id, STOP_WAIT_S)
-        cancelled = self._stepped(one, Step.CANCEL, Outcome(message="cancelled before it was sent"))
-        self._gather(cancelled, None)
-        self._replace(line, one, cancelled)
-        done = self._store.commit()
-        self._settle(cancelled, None, done)
-        self._go_on(one.endpoint)
-        await asyncio.shield(done)
+        cancelled = self._stepped(one, Step.CANCEL, _CANCELLED_UNSENT)
+        await asyncio.shield(self._end(one, cancelled))
         return cancelled
 
     async def retry(self, operation_id: int, by: str) -> EndpointOperation:
@@ -343,14 +339,14 @@ class Operations:
         now = line.waiting[0]
         self._replace(line, now, one)
         if line.cancelling:
-            cancelled = self._stepped(one, Step.CANCEL, Outcome(message="cancelled before it was sent"))
+            cancelled = self._stepped(one, Step.CANCEL, _CANCELLED_UNSENT)
             self._replace(line, one, cancelled)
             self._put_down(cancelled, None)
 
     async def _fly(self, endpoint: str, line: _Line, sending: EndpointOperation) -> Try:
         """Ask the device."""
         if line.cancelling:
-            return Try(Step.CANCEL, Outcome(message="cancelled before it was sent"), sent=False)
+            return Try(Step.CANCEL, _CANCELLED_UNSENT, sent=False)
         flight = asyncio.ensure_future(self._perform(endpoint, sending.operation))
         line.flight = flight
         try:
@@ -434,11 +430,16 @@ class Operations:
         if not outcome.message:
             outcome = replace(outcome, message="its deadline passed before the device was heard")
         expired = self._stepped(one, Step.EXPIRE, replace(outcome, hint="ask again, with more time"))
-        self._gather(expired, None)
-        line = self._lines[one.endpoint]
-        self._replace(line, one, expired)
-        self._settle(expired, None, self._store.commit())
+        self._end(one, expired)
+
+    def _end(self, one: EndpointOperation, after: EndpointOperation) -> asyncio.Future[None]:
+        """One that waits is done without being sent; the future is that of the commit."""
+        self._gather(after, None)
+        self._replace(self._lines[one.endpoint], one, after)
+        done = self._store.commit()
+        self._settle(after, None, done)
         self._go_on(one.endpoint)
+        return done
 
     def _broken_off(self, one: EndpointOperation) -> EndpointOperation:
         """One that was being sent when the box went down."""
@@ -494,9 +495,7 @@ class Operations:
 
     def _check_endpoint(self, endpoint: str) -> None:
         if not self._store.knows(endpoint):
-            raise UsageError(
-                "endpoint_unknown", f"no endpoint {clean(endpoint)}", "check its name in the list"
-            )
+            raise unknown_endpoint(endpoint)
         device = self._core.device(endpoint)
         if device is None or not device.heard_ms:
             raise UsageError(

@@ -17,7 +17,7 @@ from ..errors import PeerError, UsageError, clean
 from ..lwm2m import codecs
 from ..lwm2m.attributes import attribute_query
 from ..lwm2m.content_formats import ContentFormat
-from ..lwm2m.core import Core, Device, Moment
+from ..lwm2m.core import Core, Device, Moment, unknown_endpoint
 from ..lwm2m.links import Link, parse_links
 from ..lwm2m.observation import TOKEN_BYTES, Observation
 from ..lwm2m.operations import Kind, Operation
@@ -142,9 +142,7 @@ class DeviceRequests:
     def _registration(self, endpoint: str) -> Registration:
         device: Device | None = self._core.device(endpoint)
         if device is None:
-            raise UsageError(
-                "endpoint_unknown", f"no endpoint {clean(endpoint)}", "check its name in the list"
-            )
+            raise unknown_endpoint(endpoint)
         if device.registration is None:
             raise UsageError(
                 "endpoint_offline",

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from ..db.operations import EndpointOperation
 from ..errors import ApplianceError, UsageError, clean
+from ..fleet.ports import ObservationShown
 from ..lwm2m.model import ResourceDefinition
 from ..lwm2m.operations import MAX_PATHS, Kind, Operation, check, check_model
 from ..lwm2m.paths import Path
@@ -37,7 +38,7 @@ from .operations import (
 from .ports import PARTS, Parts, Reporting
 from .routes import Answer, Query, Route, get
 
-STATES: Final = ("active", "waiting", "refused", "off")
+STATES: Final = tuple(one.value for one in ObservationShown)
 
 
 class ObservationRequest(msgspec.Struct, forbid_unknown_fields=True):

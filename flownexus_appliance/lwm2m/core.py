@@ -337,9 +337,7 @@ class Core:
         """
         device = self._devices.get(observation.endpoint)
         if device is None:
-            raise UsageError(
-                "endpoint_unknown", f"no endpoint {clean(observation.endpoint)}", "check its name"
-            )
+            raise unknown_endpoint(observation.endpoint)
         if device.registration is None:
             raise UsageError(
                 "endpoint_offline",
@@ -465,6 +463,11 @@ class Core:
         _observe_step(live, event)
         del self._by_token[live.observation.token]
         return RemoveObservation(live.observation.token)
+
+
+def unknown_endpoint(endpoint: str) -> UsageError:
+    """For who asks for an endpoint that is not listed."""
+    return UsageError("endpoint_unknown", f"no endpoint {clean(endpoint)}", "check its name in the list")
 
 
 def _advance(device: Device, event: RegistrationEvent) -> None:
