@@ -323,17 +323,17 @@ install_mbedtls() {
     unpack_mbedtls
 }
 
-# --- uPlot -------------------------------------------------------------------------------------------------
+# --- uPlot, axe-core --------------------------------------------------------------------------------------
 
 uplot_installed() {
     [ -f "$vendor/uPlot.esm.js" ] && [ -f "$vendor/uPlot.min.css" ] && [ -f "$vendor/LICENSE" ] &&
-        stamped "$state/uplot.stamp" package.json package-lock.json
+        [ -f node_modules/axe-core/axe.min.js ] && stamped "$state/uplot.stamp" package.json package-lock.json
 }
 
 install_uplot() {
     uplot_installed && return
-    say "npm ci: uPlot (about 5 s)"
-    npm ci --ignore-scripts || die "npm could not install uPlot" "see its words above"
+    say "npm ci: uPlot, and axe-core for the tests (about 5 s)"
+    npm ci --ignore-scripts || die "npm could not install uPlot and axe-core" "see its words above"
     mkdir -p "$vendor"
     cp node_modules/uplot/dist/uPlot.esm.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE "$vendor/"
     fingerprint package.json package-lock.json >"$state/uplot.stamp"
