@@ -15,6 +15,7 @@ from ..lwm2m.paths import Path
 from ..lwm2m.registration import RegisteredObject, Registration
 from ..lwm2m.values import DataType
 from .credentials import Credential, load_credentials
+from .noted import load_tags
 from .operations import (
     EndpointOperation,
     WantedAttributes,
@@ -23,29 +24,43 @@ from .operations import (
     load_wanted,
     paths_from_json,
 )
+from .people import People, load_people
 from .sessions import SavedSession, load_sessions
 
 
 @dataclass(slots=True)
 class Series:
-    """A series' id, how the device speaks it, and where its newest value of our stamping stands."""
+    """A series' id, how the device speaks it, and where its newest value of our stamping stands.
+
+    For `upkeep`: samples before `rolled_ms` are rolled up, `fresh` samples came since (1 where that is not
+    known), rolling up was tried until `tried_ms`, and none before `thinned_ms` has to go.
+    """
 
     id: int
     data_type: DataType
     received_ms: int = 0
+    rolled_ms: int = 0
+    fresh: int = 0
+    tried_ms: int = 0
+    thinned_ms: int = 0
 
 
 @dataclass(slots=True)
 class Catalog:
     """The ids that are in the file, and the next free ones.
 
-    `unseen` are the endpoints that have a credential and were never heard.
+    `unseen` are the endpoints that have a credential and were never heard; `tags` are by endpoint id.
+    `late_hours` are the hours (series, hour since 1970) that were noted to have got samples after they were
+    rolled up; `late_left`: there may be more of them in the file.
     """
 
     endpoints: dict[str, int] = field(default_factory=dict)
     types: dict[tuple[int, int], int] = field(default_factory=dict)
     series: dict[int, dict[Path, Series]] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
+    tags: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    late_hours: set[tuple[int, int]] = field(default_factory=set)
+    late_left: bool = False
     next_endpoint: int = 1
     next_type: int = 1
     next_series: int = 1
@@ -74,11 +89,12 @@ class Kept:
     wanted_observations: tuple[WantedObservation, ...] = ()
     wanted_attributes: tuple[WantedAttributes, ...] = ()
     awake_windows_s: Mapping[str, float] = field(default_factory=dict)
+    people: People = field(default=People())
 
 
 def load_catalog(connection: sqlite3.Connection) -> Catalog:
     """What ids there are; raises sqlite3.Error, and ValueError for what nobody can have written."""
-    catalog = Catalog()
+    catalog = Catalog(tags=load_tags(connection))
     for number, name, first_seen_ms in connection.execute("SELECT id, name, first_seen_ms FROM endpoint"):
         catalog.endpoints[name] = number
         if not first_seen_ms:
@@ -87,10 +103,11 @@ def load_catalog(connection: sqlite3.Connection) -> Catalog:
     for number, *key in connection.execute("SELECT id, object_id, resource_id FROM resource_type"):
         catalog.types[key[0], key[1]] = number
         catalog.next_type = max(catalog.next_type, number + 1)
-    for number, endpoint_id, path, data_type in connection.execute(
-        "SELECT id, endpoint_id, path, data_type FROM series"
+    catalog.late_left = connection.execute("SELECT 1 FROM rollup_late LIMIT 1").fetchone() is not None
+    for number, endpoint_id, path, data_type, rolled_ms, kept_ms in connection.execute(
+        "SELECT id, endpoint_id, path, data_type, rolled_ms, kept_ms FROM series"
     ):
-        entry = Series(number, DataType(data_type))
+        entry = Series(number, DataType(data_type), rolled_ms=rolled_ms, fresh=1, thinned_ms=kept_ms)
         catalog.series.setdefault(endpoint_id, {})[Path.parse(path)] = entry
         catalog.next_series = max(catalog.next_series, number + 1)
     (last,) = connection.execute("SELECT max(id) FROM credential").fetchone()
@@ -139,6 +156,7 @@ def load_kept(connection: sqlite3.Connection) -> Kept:
         wanted_observations,
         wanted_attributes,
         windows,
+        load_people(connection),
     )
 
 

@@ -18,14 +18,19 @@ import aiosqlite
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue, to_plain
 from ..lwm2m.values import DataType
+from .charts import Chart, read_chart
 from .credentials import SHOWN, CredentialRow, credential_row
+from .firmware_reads import KNOWN_SINCE, RUNNING, RunningRow
 from .history import Sample, Span, export_pieces, samples_page
+from .noted import FAILED, LISTED, LISTED_TAGGED, TAGGED, TAGS, ListedEndpoint, TagCount, same_tag
 from .operation_reads import ATTEMPTS, ONE, OperationQuestion, attempt_of, select
 from .operations import Attempt, EndpointOperation, operation_of
+from .people import AuditQuestion, AuditRow, audit_row, select_audit
+from .series_reads import KINDS, OF_KIND, SeriesKind, SeriesPlace
+from .storage import Storage, StorageFigures
 from .store import from_sql
 
 CONNECTIONS: Final = 3
-MAX_POINTS: Final = 10_000
 # What one page takes from the file at a time, and in all: values may be large, and a page is made of them in
 # the event loop. A page that is full before its limit ends early.
 FETCH_ROWS: Final = 50
@@ -69,6 +74,8 @@ class EndpointRow:
     last_seen_ms: int
     registration: RegistrationRow | None
     awake_window_s: float | None = None
+    notes: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def seen(self) -> bool:
@@ -88,33 +95,12 @@ class LatestValue:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A series cut into at most `points` buckets, one entry a non-empty bucket.
-
-    `time_ms` is the first sample's time in the bucket; where `count` is 1 throughout, these are the
-    very samples. Values are in the resource's units.
-    """
-
-    path: str
-    name: str
-    data_type: str
-    units: str
-    from_ms: int
-    to_ms: int
-    step_ms: int
-    time_ms: list[int]
-    min: list[float]
-    mean: list[float]
-    max: list[float]
-    count: list[int]
-
-
 _ENDPOINTS: Final = """
-    SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, e.awake_window_s, r.id AS registration_id,
-           r.address, r.lwm2m_version, r.lifetime_s, r.binding, r.queue_mode, r.root_path,
-           r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms, r.expires_ms,
-           r.session
+    SELECT e.id, e.name, e.label, e.first_seen_ms, e.last_seen_ms, e.awake_window_s, e.notes,
+           (SELECT json_group_array(tag) FROM endpoint_tag WHERE endpoint_id = e.id) AS tags,
+           r.id AS registration_id, r.address, r.lwm2m_version, r.lifetime_s, r.binding, r.queue_mode,
+           r.root_path, r.objects, r.content_formats, r.attributes, r.registered_ms, r.updated_ms,
+           r.expires_ms, r.session
     FROM endpoint e LEFT JOIN registration r ON r.endpoint_id = e.id
 """
 _LATEST: Final = """
@@ -126,14 +112,6 @@ _LATEST: Final = """
     JOIN resource newest ON newest.series_id = s.id AND newest.time_ms =
          (SELECT time_ms FROM resource WHERE series_id = s.id ORDER BY time_ms DESC LIMIT 1)
 """
-CHART_QUERY: Final = """
-    SELECT min(time_ms), min(value), avg(value), max(value), count(*)
-    FROM resource
-    WHERE series_id = :series AND time_ms >= :from_ms AND time_ms < :to_ms
-      AND typeof(value) IN ('integer', 'real')
-    GROUP BY (time_ms - :from_ms) / :step_ms
-    ORDER BY time_ms
-"""
 
 
 class Reader:
@@ -143,6 +121,7 @@ class Reader:
         self._path = path.absolute()
         self._connections: list[aiosqlite.Connection] = []
         self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._figures = StorageFigures(self._path, self._rows)
 
     async def start(self) -> None:
         address = f"{self._path.as_uri()}?mode=ro"
@@ -163,14 +142,27 @@ class Reader:
             await connection.close()
         self._connections.clear()
 
-    async def names(self, search: str = "") -> list[str]:
-        """The names of the endpoints whose name or label contains `search`, in order."""
-        rows = await self._rows(
-            "SELECT name FROM endpoint"
-            " WHERE :search = '' OR instr(lower(name || ' ' || label), lower(:search)) ORDER BY name",
-            {"search": search},
-        )
-        return [row["name"] for row in rows]
+    async def listed(self, tag: str = "") -> list[ListedEndpoint]:
+        """All endpoints, or those with a tag (as it is spelled), in no order: few bytes each, even of
+        thousands."""
+        rows = await self._rows(LISTED_TAGGED if tag else LISTED, {"tag": tag})
+        return [ListedEndpoint(*row) for row in rows]
+
+    async def tags(self) -> list[TagCount]:
+        """All tags, in the order of the alphabet."""
+        found = [TagCount(*row) for row in await self._rows(TAGS, {})]
+        return sorted(found, key=lambda one: same_tag(one.tag))
+
+    async def tagged(self) -> dict[str, list[str]]:
+        """The tags of every endpoint that has any."""
+        found: dict[str, list[str]] = {}
+        for endpoint, tag in await self._rows(TAGGED, {}):
+            found.setdefault(endpoint, []).append(tag)
+        return found
+
+    async def failed(self, since_ms: int) -> int:
+        """How many operations failed since a moment, counted up to `noted.MAX_FAILED`."""
+        return int((await self._rows(FAILED, {"since_ms": since_ms}))[0]["failed"])
 
     async def endpoints(self, names: Sequence[str]) -> list[EndpointRow]:
         """These endpoints with their registrations, by name; unknown names are passed over."""
@@ -213,6 +205,12 @@ class Reader:
         """Each sending of an operation, in order."""
         return [attempt_of(row) for row in await self._rows(ATTEMPTS, {"id": operation_id})]
 
+    async def audit(self, question: AuditQuestion, limit: int) -> tuple[list[AuditRow], int | None]:
+        """A page of changes on record, newest first, and the id to go on behind; None at the end."""
+        rows, more = await self.take(*select_audit(question), limit)
+        found = [audit_row(row) for row in rows]
+        return found, found[-1].id if found and more else None
+
     async def history(
         self, endpoint: str, path: Path, span: Span, limit: int
     ) -> tuple[list[Sample], int | None] | None:
@@ -241,38 +239,39 @@ class Reader:
             found[row["endpoint"]].append(_latest(row))
         return {name: _with_units(values) for name, values in found.items()}
 
-    async def chart(self, endpoint: str, path: Path, from_ms: int, to_ms: int, points: int) -> Chart | None:
-        """Numeric samples in [from_ms, to_ms) in at most `points` buckets; None: no such series."""
-        rows = await self._rows(
-            "SELECT s.id, s.data_type, t.name, t.units FROM series s"
-            " JOIN endpoint e ON e.id = s.endpoint_id"
-            " JOIN resource_type t ON t.id = s.resource_type_id"
-            " WHERE e.name = :name AND s.path = :path",
-            {"name": endpoint, "path": str(path)},
-        )
-        if not rows:
-            return None
-        series = rows[0]
-        step_ms = max(1, -(-(to_ms - from_ms) // points))
-        buckets = await self._rows(
-            CHART_QUERY,
-            {"series": series["id"], "from_ms": from_ms, "to_ms": to_ms, "step_ms": step_ms},
-        )
-        time_ms, low, mean, high, count = zip(*buckets, strict=True) if buckets else ((),) * 5
-        return Chart(
-            path=str(path),
-            name=series["name"],
-            data_type=series["data_type"],
-            units=series["units"] or (await self._own_units(endpoint, path) if path[2] in _MEASURED else ""),
-            from_ms=from_ms,
-            to_ms=to_ms,
-            step_ms=step_ms,
-            time_ms=list(time_ms),
-            min=list(low),
-            mean=list(mean),
-            max=list(high),
-            count=list(count),
-        )
+    async def running(self) -> list[RunningRow]:
+        """What every endpoint that was heard says it is and runs, in no order."""
+        return [RunningRow(*row) for row in await self._rows(RUNNING, {})]
+
+    async def known_since(self, endpoints: Sequence[str]) -> dict[str, int]:
+        """Since when each has told the firmware version that it told last, as far as is looked back."""
+        return dict(map(tuple, await self._rows(KNOWN_SINCE, {"names": json.dumps(list(endpoints))})))
+
+    async def kinds(self) -> list[SeriesKind]:
+        """The resources that anybody has told numbers of, by object and resource id."""
+        return [SeriesKind(*row) for row in await self._rows(KINDS, {})]
+
+    async def series_of(self, object_id: int, resource_id: int, search: str, limit: int) -> list[SeriesPlace]:
+        """At most `limit` series of a resource, by the name that is shown of their device, which contains
+        `search`."""
+        question = {"object": object_id, "resource": resource_id, "search": search, "limit": limit}
+        return [SeriesPlace(*row) for row in await self._rows(OF_KIND, question)]
+
+    async def chart(
+        self, endpoint: str, path: Path, from_ms: int | None, to_ms: int, points: int
+    ) -> Chart | None:
+        """Numeric samples in [from_ms, to_ms) in at most `points` buckets; None: no such series.
+
+        `from_ms` None: from the first sample on.
+        """
+        chart = await read_chart(self._rows, endpoint, path, from_ms, to_ms, points)
+        if chart is None or chart.units or path[2] not in _MEASURED:
+            return chart
+        return replace(chart, units=await self._own_units(endpoint, path))
+
+    async def storage(self) -> Storage:
+        """What the database takes up; figures of the last minute."""
+        return await self._figures.get()
 
     async def _own_units(self, endpoint: str, path: Path) -> str:
         rows = await self._rows(
@@ -299,7 +298,7 @@ class Reader:
                 weight += sum(len(cell) for row in piece for cell in row if isinstance(cell, (str, bytes)))
         return rows[:limit], True
 
-    async def _rows(self, sql: str, parameters: dict[str, object]) -> list[sqlite3.Row]:
+    async def _rows(self, sql: str, parameters: Mapping[str, object]) -> list[sqlite3.Row]:
         async with self._connection() as connection, connection.execute(sql, parameters) as cursor:
             return list(await cursor.fetchall())
 
@@ -339,6 +338,8 @@ def _endpoint(row: sqlite3.Row) -> EndpointRow:
         last_seen_ms=row["last_seen_ms"],
         registration=registration,
         awake_window_s=row["awake_window_s"],
+        notes=row["notes"],
+        tags=tuple(sorted(json.loads(row["tags"]), key=same_tag)),
     )
 
 

@@ -24,6 +24,7 @@ from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, V
 from .credentials import Credential, Proof, put_credential, put_credential_uses
 from .kept import Catalog, Kept, Series, load_catalog, load_kept, objects_to_json
 from .migrate import open_database, unreadable
+from .noted import put_notes, put_tags, spelled
 from .operations import (
     Attempt,
     EndpointOperation,
@@ -37,8 +38,9 @@ from .operations import (
     put_wanted_observation,
     remove_wanted_observation,
 )
+from .rollups import HOUR_MS
 from .sessions import SavedSession, put_session, put_session_counters, remove_session, session_name
-from .writer import Batch, SqlValue, Writer
+from .writer import MAX_BESIDE, Batch, SqlValue, Writer
 
 # A series that is further ahead of the clock did not get there value by value: the clock was put
 # back, and new values belong where it stands now.
@@ -50,6 +52,8 @@ _DESCRIBE: Final = """
     UPDATE resource_type SET name = ?2, data_type = iif(?3 = 'none', data_type, ?3), units = ?4
     WHERE id = ?1 AND (name <> ?2 OR units <> ?4 OR (?3 <> 'none' AND data_type <> ?3))
 """
+
+_LATE: Final = "INSERT OR IGNORE INTO rollup_late (series_id, hour) VALUES (?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class Store:
         if self._writer is not None:
             await self._writer.stop()
             self._writer = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is in the file; another object after a failed commit."""
+        return self._catalog
 
     @property
     def writer(self) -> Writer:
@@ -183,6 +192,9 @@ class Store:
                 series.received_ms = time_ms
             else:
                 time_ms = _take_moment(taken, series.id, record.time_ms)
+            series.fresh += 1
+            if 0 <= time_ms < series.rolled_ms:
+                self._note_late(batch, series.id, time_ms)
             batch.samples.append((series.id, time_ms, to_sql(record.value)))
 
     def describe_again(self) -> asyncio.Future[None]:
@@ -203,6 +215,17 @@ class Store:
         self.writer.gather().statements.append(
             ("UPDATE endpoint SET label = ? WHERE name = ?", (label, endpoint))
         )
+
+    def put_notes(self, endpoint: str, notes: str) -> None:
+        """What people wrote down about an endpoint that is listed."""
+        put_notes(self.writer.gather(), self._catalog.endpoints[endpoint], notes)
+
+    def put_tags(self, endpoint: str, tags: Sequence[str]) -> None:
+        """Give a listed endpoint these tags in place of all before, spelled as others that have them do."""
+        batch = self.writer.gather()
+        endpoint_id = self._catalog.endpoints[endpoint]
+        kept = self._catalog.tags[endpoint_id] = spelled(tags, self._catalog.tags, endpoint_id)
+        put_tags(batch, endpoint_id, kept)
 
     def put_awake_window(self, endpoint: str, window_s: float | None) -> None:
         """How long an endpoint listens after it was heard; None: as configured."""
@@ -271,6 +294,7 @@ class Store:
         if endpoint in self._catalog.unseen:
             self._catalog.unseen.remove(endpoint)
             number = self._catalog.endpoints.pop(endpoint)
+            self._catalog.tags.pop(number, None)
             batch.statements.append(("DELETE FROM endpoint WHERE id = ?", (number,)))
 
     def put_bootstrap_config(self, endpoint: str, text: str | None) -> None:
@@ -330,6 +354,13 @@ class Store:
                 )
             )
         return endpoint_id
+
+    def _note_late(self, batch: Batch, series_id: int, time_ms: int) -> None:
+        """Have the hour of a sample rolled up again, and the next where it may still be put."""
+        for hour in {time_ms // HOUR_MS, (time_ms + MAX_BESIDE) // HOUR_MS}:
+            if (series_id, hour) not in self._catalog.late_hours:
+                self._catalog.late_hours.add((series_id, hour))
+                batch.statements.append((_LATE, (series_id, hour)))
 
     def _type(self, batch: Batch, record: Record) -> int:
         catalog = self._catalog

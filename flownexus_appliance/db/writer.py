@@ -63,14 +63,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction will hold. Statements run before samples, so a new series exists."""
+    """What one transaction will hold. Statements run before samples, so a new series exists.
+
+    Jobs run last, and see all that was gathered before they were.
+    """
 
     done: asyncio.Future[None]
     statements: list[tuple[str, tuple[SqlValue | None, ...]]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    jobs: list["Job"] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.statements) + len(self.samples)
+        return len(self.statements) + len(self.samples) + len(self.jobs)
+
+
+@dataclass(slots=True)
+class Job:
+    """The box's own work on the file: what it returned, or why nothing of it is there.
+
+    One that fails does so alone: what devices wait for is committed without it.
+    """
+
+    work: Callable[[sqlite3.Connection], Any]
+    result: Any = None
+    error: Exception | None = None
 
 
 class Writer:
@@ -202,6 +218,8 @@ class Writer:
                     left = batch.samples  # all once more: those that are in stay as they are
             for sample in left:
                 _insert_beside(connection, sample)
+            for job in batch.jobs:
+                _do(connection, job)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -234,6 +252,18 @@ def when_done(
             lost()
 
     done.add_done_callback(settled)
+
+
+def _do(connection: sqlite3.Connection, job: Job) -> None:
+    connection.execute("SAVEPOINT job")
+    try:
+        job.result = job.work(connection)
+    except Exception as error:
+        if not connection.in_transaction:  # a full or broken disk took all of it back
+            raise
+        job.error = error
+        connection.execute("ROLLBACK TO job")
+    connection.execute("RELEASE job")
 
 
 def _rows(samples: Iterable[Sample]) -> tuple[list[_Row], list[Sample]]:

@@ -560,7 +560,10 @@ async def test_a_store_that_cannot_be_opened_leaves_nothing_open(tmp_path: FileP
             "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (1, 'a', 1, 1)"
         )
         connection.execute("INSERT INTO resource_type VALUES (1, 3, 9, 'x', 'integer', '')")
-        connection.execute("INSERT INTO series VALUES (1, 1, 1, '/3/0/9', 'no such type')")
+        connection.execute(
+            "INSERT INTO series (id, endpoint_id, resource_type_id, path, data_type)"
+            " VALUES (1, 1, 1, '/3/0/9', 'no such type')"
+        )
         connection.commit()
     with pytest.raises(StoreError) as caught:
         await reopen(path)
