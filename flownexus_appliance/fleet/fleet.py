@@ -33,6 +33,7 @@ from .bootstrap import Bootstrap, BootstrapParts
 from .credentials import Consequences, Credentials
 from .identity import Door
 from .intake import Intake, Reactions
+from .noted import label_of, notes_of, tags_of
 from .onboarding import Onboarding
 from .operations import Operations, Recall
 from .performer import Performer
@@ -43,7 +44,6 @@ from .wanted import Wanted
 TICK_S: Final = 1.0
 # Longer than any request takes whose device answers nothing.
 ASK_NOW_S: Final = 120.0
-MAX_LABEL: Final = 100
 MAX_WINDOW_S: Final = 86_400
 # Who wants it, where no person does.
 WATCH_LIST: Final = "watch list"
@@ -258,15 +258,21 @@ class Fleet:
     # What can be changed
 
     async def configure(
-        self, endpoint: str, *, label: str | None = None, awake_window_s: float | None = None
+        self,
+        endpoint: str,
+        *,
+        label: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+        awake_window_s: float | None = None,
     ) -> None:
         """See `http.ports.Fleet.configure`."""
         if not self._store.knows(endpoint):
             raise unknown_endpoint(endpoint)
-        if label is not None and (len(label) > MAX_LABEL or not label.isprintable()):
-            raise UsageError(
-                "label_invalid", "the label is not usable", f"give at most {MAX_LABEL} printable characters"
-            )
+        # All of it is looked at before any of it is kept.
+        label = None if label is None else label_of(label)
+        notes = None if notes is None else notes_of(notes)
+        tags = None if tags is None else tags_of(tags)
         if awake_window_s is not None and awake_window_s and not 1 <= awake_window_s <= MAX_WINDOW_S:
             raise UsageError(
                 "awake_window_invalid",
@@ -275,6 +281,10 @@ class Fleet:
             )
         if label is not None:
             self._store.put_label(endpoint, label)
+        if notes is not None:
+            self._store.put_notes(endpoint, notes)
+        if tags is not None:
+            self._store.put_tags(endpoint, tags)
         if awake_window_s is not None:
             self._store.put_awake_window(endpoint, awake_window_s or None)
         await asyncio.shield(self._store.commit())

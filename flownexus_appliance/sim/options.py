@@ -52,7 +52,7 @@ class Reporting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SimOptions:
-    """A fleet: names are `prefix-0001` and so on, durations are seconds.
+    """A fleet: names are `prefix-0001` and so on, or the one name `only`; durations are seconds.
 
     `content_format` is what a device prefers where the server does not say; None takes the usual
     one of the LwM2M version. In Queue Mode a device listens for `awake_s` after every exchange,
@@ -69,6 +69,7 @@ class SimOptions:
     count: int = 3
     prefix: str = "sim"
     first_number: int = 1
+    only: str = ""
     lifetime_s: int = 300
     queue_mode: bool = False
     awake_s: float = 20.0
@@ -100,6 +101,8 @@ class SimOptions:
 
     def name(self, index: int) -> str:
         """The Endpoint Client Name of a device, `index` from 0: `sim-0001`."""
+        if self.only:
+            return self.only
         return f"{self.prefix}-{self.first_number + index:04d}"
 
     @property
@@ -119,6 +122,8 @@ class SimOptions:
             wrong.append("port is 1 to 65535")
         if not 1 <= self.count <= MAX_COUNT:
             wrong.append(f"count is 1 to {MAX_COUNT}")
+        if self.only and self.count != 1:
+            wrong.append("a name of its own is for one device")
         if not self.prefix or len(self.name(self.count - 1)) > MAX_NAME:
             wrong.append(f"a name has at most {MAX_NAME} characters, its prefix at least one")
         if self.lifetime_s < 10:

@@ -15,6 +15,9 @@ def test_the_defaults_are_right() -> None:
     SimOptions().check()
     assert [SimOptions().name(index) for index in (0, 2)] == ["sim-0001", "sim-0003"]
     assert SimOptions(first_number=41, prefix="load").name(1) == "load-0042"
+    one = SimOptions(count=1, only="kitchen")
+    one.check()
+    assert one.name(0) == "kitchen"
 
 
 def test_where_the_devices_go() -> None:
@@ -48,6 +51,8 @@ def test_the_preferred_format(version: str, wanted: ContentFormat | None, prefer
         SimOptions(count=100_000),
         SimOptions(prefix=""),
         SimOptions(prefix="x" * 28),
+        SimOptions(count=1, only="x" * 33),
+        SimOptions(count=2, only="kitchen"),
         SimOptions(lifetime_s=5),
         SimOptions(sample_period_s=0),
         SimOptions(awake_s=-1),
