@@ -5,23 +5,28 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from .coap.dtls.engine import Chain
+from . import __version__
+from .access.access import Access
+from .coap.dtls.engine import Chain, library_version
 from .coap.dtls.transport import Identity
 from .coap.server import CoapServer, Secure
+from .db.library import SQLITE_VERSION
 from .db.reads import Reader
 from .db.store import Store
+from .db.upkeep import Upkeep
 from .errors import UsageError
 from .events import EventBus
 from .fleet.certificates import Certificates, Shown
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.models import Models
 from .fleet.telemetry import describe
+from .fleet.upkeep import UpkeepTask
 from .http.ports import PlainCoap, Sources
 from .http.server import HttpOptions, HttpServer
 from .lwm2m.registry import load_registry
@@ -29,6 +34,8 @@ from .pki.authority import Authority
 from .pki.names import ServerNames
 from .system import clock, network
 from .system.config import CertificatesConfig, Config
+from .system.health import Health
+from .system.settings import Settings
 
 DATABASE = "flownexus.db"
 MODELS = "models"
@@ -38,19 +45,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a started appliance is reached; a port is 0 where it is off."""
+    """Where a started appliance is reached; a port is 0 where it is off. `url` is for a browser on this
+    machine, `lan_url` for others, "" where they may not. `setup_code` is None once somebody can sign in."""
 
     coap_port: int
     coaps_port: int
     url: str
+    lan_url: str = ""
+    setup_code: str | None = field(default=None, repr=False)
 
 
 @asynccontextmanager
-async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
+async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
     """Run the appliance on a state folder for as long as the context is open.
 
     Raises ApplianceError with a hint where the folder, the database or a port cannot be had.
     """
+    config = settings.config
     async with AsyncExitStack() as stack:
         stack.enter_context(_take_folder(state))
         models = Models(state / MODELS, load_registry())
@@ -90,10 +101,17 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         await coap.start()
         fleet.operations.open()
         fleet.bootstrap.listen_on(coap.port, coap.secure_port)
+        access = Access(store, clock.now)
+        await access.start(kept.people)
+        stack.push_async_callback(access.stop)
+        health = Health(state, {"SQLite": SQLITE_VERSION, "mbedTLS": library_version()})
+        await health.start()
+        stack.push_async_callback(health.stop)
         http = HttpServer(
             replace(web, coap_uris=_uris(config, coap), plain=_plain(config, coap)),
             Sources(
                 reader,
+                access,
                 fleet,
                 fleet.operations,
                 fleet.credentials,
@@ -101,7 +119,9 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
                 fleet.bootstrap,
                 bus,
                 models,
-                coap,
+                settings,
+                tracer=coap,
+                health=health,
             ),
         )
         if shown.https is not None:
@@ -110,7 +130,13 @@ async def appliance(config: Config, state: Path) -> AsyncIterator[Running]:
         stack.push_async_callback(http.stop)
         certificates.start(partial(_show, coap, http))
         stack.push_async_callback(certificates.stop)
-        yield Running(coap.port, coap.secure_port, http.url)
+        upkeep = UpkeepTask(
+            Upkeep(store, config.storage.keep_samples_days), clock.wall_ms, certificates.doubt
+        )
+        upkeep.start()
+        stack.push_async_callback(upkeep.stop)
+        log.info("started", extra={"VERSION": __version__, "URL": http.url})
+        yield Running(coap.port, coap.secure_port, http.url, _lan_url(config, http), access.setup_code())
         log.info("stopping")
 
 
@@ -128,6 +154,17 @@ def _show(coap: CoapServer, http: HttpServer, shown: Shown) -> None:
 
 def _names(config: CertificatesConfig) -> ServerNames:
     return ServerNames.of(network.host_name(), network.host_addresses(), config.names)
+
+
+def _lan_url(config: Config, http: HttpServer) -> str:
+    """Where a browser elsewhere finds the pages."""
+    host = ipaddress.ip_address(config.http.host)
+    if host.is_loopback:
+        return ""
+    hosts = network.host_addresses() if host.is_unspecified else (host,)
+    if not hosts:
+        return ""
+    return f"https://{f'[{hosts[0]}]' if hosts[0].version == 6 else hosts[0]}:{http.port}/"
 
 
 def _uris(config: Config, coap: CoapServer) -> tuple[str, ...]:

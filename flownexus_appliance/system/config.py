@@ -22,14 +22,25 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAME: Final = re.compile(r"[0-9A-Za-z.:-]{1,253}")
 # Three seconds: rotation sped up, to see it happen.
 MIN_SERVER_DAYS: Final = 3 / 86_400
+# As access.roles.Role has them.
+ROLES: Final = ("viewer", "operator", "admin")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-def _setting(default: Any, help_text: str, check: Callable[[Any], Any], unit: str = "") -> Any:
-    """A field: `check` turns the TOML value into the field's, or raises ValueError with words."""
+def _setting(
+    default: Any,
+    help_text: str,
+    check: Callable[[Any], Any],
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field: `check` turns the TOML value into the field's, or raises ValueError with words.
+
+    `choices` are the only values there are, where they are few.
+    """
     return field(
         default=default,
-        metadata={"help": help_text, "unit": unit, "check": check, "restart": True},
+        metadata={"help": help_text, "unit": unit, "check": check, "restart": True, "choices": choices},
     )
 
 
@@ -86,6 +97,12 @@ def _count(value: Any) -> int:
     raise ValueError("give a number from 0 to 1000000")
 
 
+def _keep_days(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 36_500:
+        return value
+    raise ValueError("give days from 1 to 36500, or 0 for ever")
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(item, str) and _NAME.fullmatch(item) for item in value):
         return tuple(value)
@@ -102,6 +119,12 @@ def _level(value: Any) -> str:
     if value in LOG_LEVELS:
         return str(value)
     raise ValueError(f"give one of {', '.join(LOG_LEVELS)}")
+
+
+def _role_or_none(value: Any) -> str:
+    if value in ("", *ROLES):
+        return str(value)
+    raise ValueError(f'give one of {", ".join(ROLES)}, or "" for nothing')
 
 
 LOOPBACK: Final[tuple[Network, ...]] = (
@@ -151,7 +174,9 @@ class CertificatesConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    host: str = _setting("127.0.0.1", "address that the web pages and the API listen on", _host)
+    host: str = _setting(
+        "::", 'address that the web pages and the API listen on; "::" is all of them', _host
+    )
     port: int = _setting(8443, "TCP port of the web pages and the API", _port)
 
 
@@ -165,6 +190,12 @@ class LeshanConfig:
     )
     bootstrap_port: int = _setting(
         0, "TCP port of the API of Leshan's bootstrap server, 8081 with Leshan; 0 turns it off", _port_or_off
+    )
+    anonymous: str = _setting(
+        "",
+        "what those who bring no API token may do there: viewer, operator or admin; empty: nothing",
+        _role_or_none,
+        choices=("", *ROLES),
     )
 
 
@@ -187,8 +218,19 @@ class FleetConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    keep_samples_days: int = _setting(
+        730,
+        "how long single values are kept; their least, mean and greatest by 5 minutes, hours and days stay;"
+        " 0 is for ever",
+        _keep_days,
+        "days",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
-    level: str = _setting("info", "least severe messages to write", _level)
+    level: str = _setting("info", "least severe messages to write", _level, choices=LOG_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +243,7 @@ class Config:
     http: HttpConfig = HttpConfig()
     leshan: LeshanConfig = LeshanConfig()
     fleet: FleetConfig = FleetConfig()
+    storage: StorageConfig = StorageConfig()
     log: LogConfig = LogConfig()
 
 
@@ -211,6 +254,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "http": HttpConfig,
     "leshan": LeshanConfig,
     "fleet": FleetConfig,
+    "storage": StorageConfig,
     "log": LogConfig,
 }
 
@@ -257,11 +301,41 @@ def parse_config(text: str, name: str = "configuration") -> Config:
     return Config(**sections)
 
 
-def describe() -> Iterator[tuple[str, str, Any, str, str]]:
-    """Every field: section, name, default, unit, help."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A field that there is; `check` turns a TOML value into the field's, or raises ValueError with words."""
+
+    section: str
+    name: str
+    default: Any
+    unit: str
+    help: str
+    choices: tuple[str, ...]
+    check: Callable[[Any], Any]
+
+
+def known() -> Iterator[Known]:
+    """Every field, in the order of the sections."""
     for section, kind in _SECTIONS.items():
         for entry in fields(kind):
-            yield section, entry.name, entry.default, entry.metadata["unit"], entry.metadata["help"]
+            told = entry.metadata
+            yield Known(
+                section, entry.name, entry.default, told["unit"], told["help"], told["choices"], told["check"]
+            )
+
+
+def describe() -> Iterator[tuple[str, str, Any, str, str]]:
+    """Every field: section, name, default, unit, help."""
+    for entry in known():
+        yield entry.section, entry.name, entry.default, entry.unit, entry.help
+
+
+def named_in(path: Path | None) -> frozenset[tuple[str, str]]:
+    """The section and name of every field that a configuration file sets, which `load_config` has taken."""
+    if path is None:
+        return frozenset()
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return frozenset((section, name) for section, content in document.items() for name in content)
 
 
 def _read_section(

@@ -36,11 +36,11 @@ def test_nothing_said_is_all_by_default() -> None:
     assert parse_config("# only a comment") == Config()
 
 
-def test_the_defaults_keep_to_the_box() -> None:
+def test_by_default_only_what_asks_who_comes_is_open_to_others() -> None:
     config = Config()
     assert all(network.is_loopback for network in config.coap.networks)
-    assert ipaddress.ip_address(config.http.host).is_loopback
     assert ipaddress.ip_address(config.leshan.host).is_loopback
+    assert config.leshan.anonymous == "", "nothing without a token"
     assert config.leshan.server_port == config.leshan.bootstrap_port == 0, "off"
     assert config.fleet.watch_list == DEFAULT_WATCH_LIST
 

@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_setting_up_twice_writes_once(root: logging.Logger, monkeypatch: pytest.
     monkeypatch.setattr(sys, "stderr", written)
     logs.set_up("debug")
     logs.set_up("warning")
-    assert len(root.handlers) == 1
+    assert len(root.handlers) == 2  # what writes, and what keeps
     logging.getLogger("test").info("unheard")
     logging.getLogger("test").warning("heard")
     assert written.getvalue().count("\n") == 1
@@ -169,3 +170,67 @@ def test_a_clock_that_is_put_back_does_not_hold_lines_back_for_long() -> None:
     assert throttle.filter(record)
     record.created = 100.0
     assert throttle.filter(record)
+
+
+def kept(*records: logging.LogRecord) -> logs.Recent:
+    recent = logs.Recent(5)
+    for one in records:
+        recent.handle(one)
+    return recent
+
+
+def test_the_newest_lines_are_kept_clean() -> None:
+    recent = kept(
+        *(record(f"line {number}") for number in range(7)), record("met", ENDPOINT=EVIL, PEER="::1")
+    )
+    found = recent.find()
+    assert [line.number for line in found] == [8, 7, 6, 5, 4]
+    assert recent.last_number == 8
+    (name, value), peer = found[0].fields
+    assert (name, peer) == ("ENDPOINT", ("PEER", "::1"))
+    assert value.isprintable()
+    assert found[0].message == "met"
+
+
+def test_a_traceback_is_kept_with_its_line() -> None:
+    (line,) = kept(raised()).find()
+    assert line.level == "error"
+    assert line.trace[0].startswith("Traceback")
+    assert all(part.isprintable() for part in line.trace)
+    assert len(line.trace) <= logs.MAX_TRACE
+
+
+@pytest.mark.parametrize(
+    ("question", "numbers"),
+    [
+        ({"level": "warning"}, [3, 2]),
+        ({"level": "error"}, [3]),
+        ({"text": "KITCHEN"}, [2]),
+        ({"text": "endpoint=kit"}, [2]),
+        ({"text": "payload_invalid"}, [3]),
+        ({"after": 3}, [2, 1]),
+        ({"since": 2}, [3]),
+        ({"limit": 1}, [3]),
+        ({"level": "error", "text": "kitchen"}, []),
+    ],
+)
+def test_lines_are_found(question: dict[str, Any], numbers: list[int]) -> None:
+    recent = kept(record("registered"), record("late", logging.WARNING, ENDPOINT="kitchen"), raised())
+    assert [line.number for line in recent.find(**question)] == numbers
+
+
+def test_what_lets_people_in_is_not_kept() -> None:
+    recent = kept(record("setup code waits", SETUP_CODE="7K3M-Q0ZD-1XWB"))
+    assert recent.find() == []
+    assert recent.last_number == 0
+
+
+def test_the_log_of_the_process_is_kept_and_held_back_like_the_rest(root: logging.Logger) -> None:
+    logs.set_up("warning")
+    before = logs.RECENT.last_number
+    logging.getLogger("test").info("not written")
+    for _ in range(logs.THROTTLE_LINES + 50):
+        logging.getLogger("test").warning("a stranger again")
+    found = logs.RECENT.find(text="a stranger again", since=before, limit=1000)
+    assert len(found) == logs.THROTTLE_LINES
+    assert logs.RECENT.find(text="not written") == []
