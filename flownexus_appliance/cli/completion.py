@@ -14,7 +14,7 @@ from ..errors import ApplianceError
 from . import completion_scripts
 from .completion_scripts import Command, Option, Place
 from .console import Console
-from .output import DONE, add_common, device_name, operation_id
+from .output import DONE, add_common, device_name, operation_id, user_name
 
 # Nobody waits longer for a Tab.
 ASK_TIMEOUT_S: Final = 1.0
@@ -69,8 +69,12 @@ def _operations(box: Console, _: str) -> list[_Name]:
     ]
 
 
-SOURCES: Final = {"devices": _devices, "operations": _operations}
-_HELP: Final = f"{', '.join(completion_scripts.SHELLS)}; {' and '.join(SOURCES)} are what the scripts ask for"
+def _users(box: Console, _: str) -> list[_Name]:
+    return [_Name(one["name"], _line(one["role"])) for one in box.get("/users")["items"]]
+
+
+SOURCES: Final = {"devices": _devices, "operations": _operations, "users": _users}
+_HELP: Final = f"{', '.join(completion_scripts.SHELLS)}; {', '.join(SOURCES)} are what the scripts ask for"
 
 
 def _line(*parts: str) -> str:
@@ -109,7 +113,8 @@ def _place(action: argparse.Action) -> Place:
         return Place("words", tuple(map(str, action.choices)))
     if kind is Path:
         return Place("folders" if action.metavar in FOLDERS or action.dest == "state" else "files")
-    return Place({device_name: "devices", operation_id: "operations"}.get(kind, "any"))
+    known = {device_name: "devices", operation_id: "operations", user_name: "users"}
+    return Place(known.get(kind, "any"))
 
 
 def _help(action: argparse.Action) -> str:

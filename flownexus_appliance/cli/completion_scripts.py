@@ -13,7 +13,8 @@ PROGRAM: Final = "flownexus"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What may stand somewhere: `words`, `devices`, `operations`, `files`, `folders`, or `any` text."""
+    """What may stand somewhere: `words`, names of `devices` and `users`, numbers of `operations`, `files`,
+    `folders`, or `any` text."""
 
     kind: str
     words: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ def _fish_place(place: Place) -> str:
     match place.kind:
         case "words":
             return f"-x -a {_quoted(' '.join(place.words))}"
-        case "devices" | "operations":
+        case "devices" | "operations" | "users":
             return f"-x -a {_quoted(f'(__flownexus_names {place.kind})')}"
         case "folders":
             return "-x -a '(__fish_complete_directories)'"
@@ -210,7 +211,7 @@ _flownexus() {
         return
         ;;
     =*) found="${wants#=}" found="${found//,/$'\n'}" ;;
-    devices | operations)
+    devices | operations | users)
         found="$("${words[0]/#\~/$HOME}" completion "$wants" --prefix "$current" \
             ${state:+--state "$state"} 2>/dev/null)"
         ;;
@@ -286,7 +287,7 @@ _flownexus() {
     (files) _files ;;
     (folders) _files -/ ;;
     ('='*) compadd -- ${(s:,:)wants#=} ;;
-    (devices|operations)
+    (devices|operations|users)
         found=(${(f)"$(${~${(Q)words[1]}} completion $wants --prefix "${(Q)PREFIX}" \
             ${state:+--state} ${state:+$state} 2>/dev/null)"})
         # A name may have colons, which end it for _describe.

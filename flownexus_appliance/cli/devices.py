@@ -23,6 +23,7 @@ from .output import (
 
 CSR_MAX_BYTES: Final = 32 * 1024
 PRESENCES: Final = ("online", "sleeping", "offline")
+SORTS: Final = ("name", "label", "heard", "state")
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -32,6 +33,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     listing = actions.add_parser("list", help="all devices")
     listing.add_argument("--search", default="", metavar="TEXT", help="in names and labels")
     listing.add_argument("--presence", default="", choices=PRESENCES, help="only those")
+    listing.add_argument("--tag", default="", metavar="TAG", help="only those that have it")
+    listing.add_argument("--sort", default="name", choices=SORTS, help="name, label, last heard, or state")
     show = actions.add_parser("show", help="one device, with the credentials it has and had")
     add = actions.add_parser("add", help="give a device a key or a certificate of its own")
     _add_adding(add)
@@ -43,6 +46,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     how.add_argument("--close", action="store_true", help="no longer")
     bootstrap = actions.add_parser("bootstrap", help="ask a device to bootstrap now")
     label = actions.add_parser("label", help="give a device a name of your own; none takes it away")
+    setting = actions.add_parser("set", help="note label, tags, notes of a device; how long it listens")
+    _add_setting(setting)
     window = actions.add_parser("window", help="how long a sleeping device listens after it was heard")
     for action, run in (
         (listing, _list),
@@ -52,6 +57,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         (enrol, _enrol),
         (bootstrap, _bootstrap),
         (label, _label),
+        (setting, _set),
         (window, _window),
     ):
         if run not in (_list, _enrol):
@@ -60,6 +66,21 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         action.set_defaults(run=run)
     label.add_argument("text", nargs="?", default="", metavar="TEXT", help="such as Greenhouse")
     window.add_argument("seconds", type=_window_seconds, metavar="SECONDS", help="or: default")
+
+
+def _add_setting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--label", metavar="TEXT", help="a name of your own; '' takes it away")
+    parser.add_argument(
+        "--note", metavar="TEXT", help="notes in place of those before; - reads standard input"
+    )
+    parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="add a tag; again for more")
+    parser.add_argument("--untag", action="append", default=[], metavar="TAG", help="take a tag away")
+    parser.add_argument(
+        "--awake",
+        type=_window_seconds,
+        metavar="SECONDS",
+        help="how long a sleeping device listens after it was heard, or: default",
+    )
 
 
 def _add_adding(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +102,8 @@ def _add_adding(parser: argparse.ArgumentParser) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     box = console(options)
-    devices = box.items("/endpoints", q=options.search, state=options.presence)
+    asked = {"q": options.search, "state": options.presence, "tag": options.tag, "sort": options.sort}
+    devices = box.items("/endpoints", **asked)
     counted: dict[str, Counter[str]] = {}
     for credential in box.items("/credentials", state="good"):
         counted.setdefault(credential["endpoint"], Counter())[credential["kind"]] += 1
@@ -96,10 +118,11 @@ def _list(options: argparse.Namespace) -> int:
             _counts(device["credentials"]),
             moment(device["last_seen_ms"] or None),
             device["label"],
+            ", ".join(device["tags"]),
         )
         for device in devices
     ]
-    say_table(("NAME", "STATE", "CREDENTIALS", "LAST SEEN", "LABEL"), rows)
+    say_table(("NAME", "STATE", "CREDENTIALS", "LAST SEEN", "LABEL", "TAGS"), rows)
     return 0
 
 
@@ -114,6 +137,7 @@ def _show(options: argparse.Namespace) -> int:
         [
             ("Name", clean(device["endpoint"])),
             ("Label", clean(device["label"])),
+            ("Tags", clean(", ".join(device["tags"]))),
             ("State", device["state"]),
             ("First seen", moment(device["first_seen_ms"] or None)),
             ("Last seen", moment(device["last_seen_ms"] or None)),
@@ -123,6 +147,8 @@ def _show(options: argparse.Namespace) -> int:
             ("Awake window", "" if (window := device["awake_window_s"]) is None else f"{window:g} s"),
         ]
     )
+    for line in device["notes"].splitlines():
+        print(f"  | {clean(line)}")
     print()
     _say_credentials(device["credentials"])
     return 0
@@ -233,6 +259,25 @@ def _label(options: argparse.Namespace) -> int:
     return _configured(options, {"label": options.text})
 
 
+def _set(options: argparse.Namespace) -> int:
+    change: dict[str, Any] = {}
+    if options.label is not None:
+        change["label"] = options.label
+    if options.note is not None:
+        change["notes"] = sys.stdin.read().rstrip("\n") if options.note == "-" else options.note
+    if options.awake is not None:
+        change["awake_window_s"] = options.awake
+    if options.tag or options.untag:
+        known = console(options).get(below("endpoints", options.name))["tags"]
+        away = {tag.strip().casefold() for tag in options.untag}
+        change["tags"] = [*(tag for tag in known if tag.casefold() not in away), *options.tag]
+    if not change:
+        raise UsageError(
+            "options_missing", "nothing to set", "give --label, --note, --tag, --untag or --awake"
+        )
+    return _configured(options, change)
+
+
 def _window(options: argparse.Namespace) -> int:
     return _configured(options, {"awake_window_s": options.seconds})
 
@@ -248,7 +293,8 @@ def _configured(options: argparse.Namespace, change: dict[str, Any]) -> int:
         return say_json(answer)
     label, window = answer["label"], answer["awake_window_s"]
     what = "as configured" if window is None else f"{window:g} s"
-    print(f"{clean(options.name)}: label {clean(label) or '-'}, awake window {what}.")
+    tags = f", tags {clean(', '.join(answer['tags']))}" if answer["tags"] else ""
+    print(f"{clean(options.name)}: label {clean(label) or '-'}{tags}, awake window {what}.")
     return DONE
 
 

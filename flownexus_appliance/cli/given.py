@@ -1,41 +1,22 @@
 """What a new device is to hold, in the form that its client takes, on the terminal or in a folder.
 
 The daemon tells a key once, so everything that can be wrong about where it goes is checked before it is
-asked for. A form is a function of `FORMS`: the boards of later versions are added there.
+asked for. The forms are those of `fleet.recipes`, which the pages show too.
 """
 
 import base64
 import os
-import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..fleet.recipes import CA, CERTIFICATE, PRIVATE_KEY, RECIPES, Material, Pems, Psk, Recipe, suits
 
 PRIVATE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
-CERTIFICATE: Final = "certificate"
-PRIVATE_KEY: Final = "private-key"
-CA: Final = "ca"
-MIN_KCONFIG_KEY_SIZE: Final = 32  # what Zephyr's sample has
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a client is told: `text` makes it of the daemon's answer and the folder of the files.
-
-    `psk`, `certificate`: what it can hold; `files`: a certificate it reads from files. `name` is of the
-    file the text goes to.
-    """
-
-    name: str
-    text: Callable[[Any, Path], str]
-    psk: bool = True
-    certificate: bool = True
-    files: bool = True
+FORMS: Final[Mapping[str, Recipe]] = RECIPES
 
 
 def check(form: str | None, out: Path | None, *, certificate: bool) -> None:
@@ -62,10 +43,10 @@ def write(answer: Any, form: str | None, out: Path) -> list[Path]:
     """Put it into files of a folder, each for its owner alone; raises UsageError("file_unusable")."""
     contents = dict(_certificate_files(answer["certificate"])) if answer["certificate"] else {}
     chosen = FORMS.get(form or "")
-    if chosen is not None:
-        contents[chosen.name] = chosen.text(answer, out).encode()
+    if chosen is not None and suits(chosen, material := _material(answer, out)):
+        contents[chosen.file] = chosen.lines(material).encode()
     elif answer["psk"] is not None:
-        contents["psk.txt"] = _plain(answer, out).encode()
+        contents["psk.txt"] = _plain(answer).encode()
     try:
         for name, content in contents.items():
             _write_private(out / name, content)
@@ -84,10 +65,11 @@ def say(answer: Any, form: str | None) -> None:
     """Tell it on the terminal."""
     chosen = FORMS.get(form or "")
     found = answer["certificate"]
-    if chosen is not None:
-        sys.stdout.write(chosen.text(answer, Path()))
+    if chosen is not None and suits(chosen, material := _material(answer, Path())):
+        sys.stdout.write(chosen.lines(material))
     else:
-        sys.stdout.write(_plain(answer, Path()))
+        # Some keys and names a form cannot carry: what was made must be told all the same.
+        sys.stdout.write(_plain(answer))
         if found is not None:
             sys.stdout.write("\n" + found["certificate"] + found["private_key"] + found["ca"])
     if found is None or found["private_key"]:
@@ -101,7 +83,7 @@ def uri_of(answer: Any) -> str:
     return next((uri for uri in uris if uri.startswith("coaps:")), uris[0] if uris else "")
 
 
-def _plain(answer: Any, _: Path) -> str:
+def _plain(answer: Any) -> str:
     fields = [("Name", answer["credential"]["endpoint"]), ("Server", uri_of(answer))]
     if answer["psk"] is not None:
         fields += [("Identity", answer["psk"]["identity"]), ("Key", answer["psk"]["key"])]
@@ -109,98 +91,17 @@ def _plain(answer: Any, _: Path) -> str:
     return "".join(f"{name.ljust(width)}  {value}\n" for name, value in fields)
 
 
-def _env(answer: Any, folder: Path) -> str:
-    """For `. device.env` in a shell."""
-    values = {"ENDPOINT": answer["credential"]["endpoint"], "URI": uri_of(answer)}
-    if answer["psk"] is not None:
-        values |= {
-            "PSK_IDENTITY": answer["psk"]["identity"],
-            "PSK_IDENTITY_HEX": answer["psk"]["identity_hex"],
-            "PSK_KEY": answer["psk"]["key"],
-        }
-    else:
-        values |= {"CERTIFICATE": str(folder.resolve() / f"{CERTIFICATE}.pem")}
-        values |= {"CA": str(folder.resolve() / f"{CA}.pem")}
-        if answer["certificate"]["private_key"]:
-            values |= {"PRIVATE_KEY": str(folder.resolve() / f"{PRIVATE_KEY}.pem")}
-    return "".join(f"FLOWNEXUS_{name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _anjay(answer: Any, _: Path) -> str:
-    """Arguments of Anjay's demo client, which takes the identity's bytes as hexadecimal."""
-    psk = answer["psk"]
-    arguments = ["--endpoint-name", answer["credential"]["endpoint"], "--server-uri", uri_of(answer)]
-    arguments += ["--security-mode", "psk", "--identity", psk["identity_hex"], "--key", psk["key"]]
-    return _command("demo", arguments)
-
-
-def _leshan(answer: Any, folder: Path) -> str:
-    """Arguments of Leshan's demo client; the newest root is the anchor of its trust (RFC 6698 usage 2)."""
-    server = uri_of(answer).partition("://")[2]
-    arguments = ["-n", answer["credential"]["endpoint"], "-cid", "on"]
-    if answer["psk"] is not None:
-        arguments += ["-u", f"coaps://{server}", "-i", answer["psk"]["identity"], "-p", answer["psk"]["key"]]
-    else:
-        arguments += ["-u", f"coaps://{server}", "-ccert", str(folder / f"{CERTIFICATE}.der")]
-        arguments += ["-cprik", _key_file(answer, folder, "der"), "-scert", str(folder / f"{CA}.der")]
-        arguments += ["-cu", "2"]
-    return _command("java -jar leshan-demo-client.jar", arguments)
-
-
-def _openssl(answer: Any, folder: Path) -> str:
-    """Tries the handshake by hand: it speaks DTLS, and no LwM2M."""
-    server = uri_of(answer).partition("://")[2]
-    arguments = ["-dtls1_2", "-connect", server]
-    if answer["psk"] is not None:
-        # A suite without certificates, which openssl would not offer by itself.
-        arguments += ["-cipher", "PSK-AES128-GCM-SHA256", "-psk_identity", answer["psk"]["identity"]]
-        arguments += ["-psk", answer["psk"]["key"]]
-    else:
-        arguments += ["-cert", str(folder / f"{CERTIFICATE}.pem"), "-key", _key_file(answer, folder, "pem")]
-        arguments += ["-CAfile", str(folder / f"{CA}.pem"), "-verify_return_error"]
-    return _command("openssl s_client", arguments)
-
-
-def _zephyr_kconfig(answer: Any, _: Path) -> str:
-    """A fragment for Zephyr's sample lwm2m_client, beside its overlay-dtls.conf."""
-    psk, endpoint = answer["psk"], answer["credential"]["endpoint"]
-    size = max(MIN_KCONFIG_KEY_SIZE, len(psk["identity_hex"]) // 2, len(psk["key"]) // 2)
-    lines = ["# Holds a key: keep it out of version control."]
-    if psk["identity"] != endpoint:
-        lines.append(f"# The sample takes the name for the identity too, but here it is {psk['identity']}.")
-    lines += [
-        f"CONFIG_NET_SAMPLE_LWM2M_SERVER={_kconfig(uri_of(answer))}",
-        f"CONFIG_NET_SAMPLE_LWM2M_ID={_kconfig(endpoint)}",
-        f"CONFIG_NET_SAMPLE_LWM2M_PSK={_kconfig(psk['key'])}",
-        f"CONFIG_LWM2M_SECURITY_KEY_SIZE={size}",
-        "# Before Zephyr 4.4: CONFIG_LWM2M_APP_SERVER, CONFIG_LWM2M_APP_ID and CONFIG_LWM2M_APP_PSK.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-FORMS: Final[Mapping[str, Form]] = {
-    "env": Form("device.env", _env),
-    "anjay": Form("anjay.sh", _anjay, certificate=False),
-    "leshan": Form("leshan.sh", _leshan),
-    "zephyr-kconfig": Form("lwm2m.conf", _zephyr_kconfig, certificate=False),
-    "openssl": Form("openssl.sh", _openssl),
-}
-
-
-def _key_file(answer: Any, folder: Path, ending: str) -> str:
-    """The file of the device's key, which is not ours to name where the device made it."""
-    if not answer["certificate"]["private_key"]:
-        return f"KEY-OF-THE-REQUEST.{ending}"
-    return str(folder / f"{PRIVATE_KEY}.{ending}")
-
-
-def _command(program: str, arguments: list[str]) -> str:
-    return f"{program} {shlex.join(arguments)}\n"
-
-
-def _kconfig(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _material(answer: Any, folder: Path) -> Material:
+    """The daemon's answer, with its files in a folder."""
+    psk, certificate = answer["psk"], answer["certificate"]
+    return Material(
+        uri_of(answer),
+        answer["credential"]["endpoint"],
+        None if psk is None else Psk(**psk),
+        None if certificate is None else Pems(**certificate),
+        folder,
+        as_der=True,
+    )
 
 
 def _certificate_files(found: Mapping[str, str]) -> list[tuple[str, bytes]]:

@@ -8,7 +8,22 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ApplianceError
-from . import certificates, completion, devices, export, models, observing, op, operations, run, sim, status
+from . import (
+    certificates,
+    completion,
+    devices,
+    export,
+    log,
+    models,
+    observing,
+    op,
+    operations,
+    people,
+    run,
+    settings,
+    sim,
+    status,
+)
 from .console import Refused
 from .output import DEFAULT_STATE, INTERRUPTED, REFUSED, UNUSABLE, tell
 
@@ -23,6 +38,9 @@ GROUPS = (
     export,
     models,
     certificates,
+    people,
+    settings,
+    log,
     completion,
 )
 

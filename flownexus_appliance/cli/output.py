@@ -38,6 +38,11 @@ def device_name(text: str) -> str:
     return text
 
 
+def user_name(text: str) -> str:
+    """The `type` of an argument that is a user's name: completion offers those there are."""
+    return text
+
+
 def operation_id(text: str) -> int:
     """The `type` of an argument that is an operation: completion offers the newest."""
     try:

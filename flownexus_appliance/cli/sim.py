@@ -20,10 +20,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _add_sim_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--count", type=int, default=3, help="how many devices (3)")
+    parser.add_argument("-n", "--count", type=int, help="how many devices (3)")
     parser.add_argument("--host", default="127.0.0.1", help="the appliance's address (127.0.0.1)")
     parser.add_argument("--port", type=int, help="its CoAP port (5683, or 5684 with --dtls)")
     parser.add_argument("--prefix", default="sim", help="names are PREFIX-0001 and so on (sim)")
+    parser.add_argument("--name", default="", help="one device alone, of this name")
     parser.add_argument("--lifetime", type=int, default=300, help="registration lifetime, s (300)")
     parser.add_argument("--queue-mode", action="store_true", help="sleep between reports")
     parser.add_argument("--lwm2m", default="1.1", choices=("1.0", "1.1", "1.2"), help="version (1.1)")
@@ -65,10 +66,11 @@ def _sim(options: argparse.Namespace) -> int:
         raise UsageError("format_unknown", f"no Content-Format {options.format}", f"one of {known}") from None
     wanted = replace(
         SimOptions(),
-        count=options.count,
+        count=(1 if options.name else 3) if options.count is None else options.count,
         host=options.host,
         port=(5684 if options.dtls else 5683) if options.port is None else options.port,
         prefix=options.prefix,
+        only=options.name,
         lifetime_s=options.lifetime,
         queue_mode=options.queue_mode,
         lwm2m_version=options.lwm2m,

@@ -206,6 +206,8 @@ def device(state: str = "sleeping", objects: dict[str, str] | None = None) -> di
     return {
         "endpoint": KITCHEN,
         "label": "",
+        "notes": "",
+        "tags": [],
         "state": state,
         "first_seen_ms": NOW_MS,
         "last_seen_ms": NOW_MS,

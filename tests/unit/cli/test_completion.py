@@ -122,6 +122,10 @@ def test_names_are_asked_for(terminal: Terminal, complete: Complete) -> None:
     assert complete(f"flownexus read {state} ") == [KITCHEN, URN, r"a\ b"]
     assert complete(f"flownexus read {state} kitchen /3") == []
     assert complete(f"flownexus op list {state} --device ki") == [KITCHEN]
+    terminal.daemon.answers["GET /users"] = {"items": [{"name": "anna", "role": "admin"}]}
+    assert complete(f"flownexus user role {state} a") == ["anna"]
+    assert complete("flownexus user role anna ad") == ["admin"]
+    assert complete(f"flownexus token add {state} x --user ") == ["anna"]
     assert complete(f"flownexus op show {state} 17") == ["17", "171"]
     assert complete(f"flownexus op wait 5 {state} 171") == ["171"]
     # What bash takes for the end of a word stays on the line.
@@ -135,6 +139,9 @@ def test_names_come_with_what_they_are(terminal: Terminal) -> None:
     terminal.daemon.answers["GET /operations"] = {"items": [operation(17)], "next": None}
     assert terminal.run("completion", "devices").out == "kitchen\tsleeping x?y\n"
     assert terminal.run("completion", "devices", "--prefix", "z").out == ""
+    terminal.daemon.answers["GET /users"] = {"items": [{"name": "anna", "role": "admin"}]}
+    assert terminal.run("completion", "users").out == "anna\tadmin\n"
+    assert terminal.run("completion", "users", "--prefix", "b").out == ""
     assert terminal.run("completion", "operations").out == "17\tCONFIRMED read /3303/0/5700 kitchen\n"
     assert terminal.daemon.asked[-1].query == {"limit": ["200"]}
     assert DONE_KEPT >= 200

@@ -194,7 +194,7 @@ def test_an_error_of_whoever_listens_is_their_own(tmp_path: Path) -> None:
 
 def test_a_reader_that_had_enough_is_no_failure(tmp_path: Path) -> None:
     """As in `flownexus device list | head -1`: no traceback, and nothing else either."""
-    device = {"endpoint": "a", "state": "online", "last_seen_ms": 0, "label": ""}
+    device = {"endpoint": "a", "state": "online", "last_seen_ms": 0, "label": "", "tags": []}
     pages = [{"items": [device] * 3, "next": None}, {"items": [], "next": None}]
     reading, writing = os.pipe()
     os.close(reading)

@@ -129,6 +129,18 @@ async def test_a_command_for_a_client(box: Box, form: str, words: list[str]) -> 
     assert box.credentials.known[0].secret.hex() in found
 
 
+async def test_what_a_form_cannot_carry_is_told_all_the_same(box: Box, tmp_path: Path) -> None:
+    said = await box.run("device", "add", "a", "--key", KEY, "--for", "coap-client")
+    assert said.code == 0
+    assert f"Key       {KEY}\n" in said.out
+    folder = tmp_path / "b"
+    said = await box.run(
+        "device", "add", "b", "--identity", 'quo"te', "--for", "nrf-at", "--out", str(folder), "--json"
+    )
+    assert said.data["files"] == [str(folder / "psk.txt")]
+    assert box.credentials.known[1].secret.hex() in (folder / "psk.txt").read_text()
+
+
 async def test_variables_for_a_shell(box: Box) -> None:
     said = await box.run("device", "add", STRANGE, "--for", "env")
     values = dict(line.split("=", 1) for line in said.out.splitlines())
@@ -161,8 +173,9 @@ async def test_settings_for_zephyr(box: Box) -> None:
         (["--csr", "none.pem", "--psk"], "options_conflict"),
         (["--days", "3"], "options_conflict"),
         (["--csr", "none.pem"], "file_unusable"),
-        (["--cert", "--for", "zephyr-kconfig"], "form_unsuitable"),
-        (["--cert", "--for", "anjay"], "form_unsuitable"),
+        (["--cert", "--for", "wakaama"], "form_unsuitable"),
+        (["--cert", "--for", "zephyr-kconfig"], "folder_needed"),
+        (["--cert", "--for", "anjay"], "folder_needed"),
         (["--cert", "--for", "env"], "folder_needed"),
         (["--out", "/proc/none"], "file_unusable"),
     ],
@@ -213,7 +226,7 @@ async def test_devices_are_listed(box: Box) -> None:
     await box.run("device", "add", SENSOR, "--cert")
     said = await box.run("device", "list")
     lines = said.out.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "CREDENTIALS", "LAST", "SEEN", "LABEL"]
+    assert lines[0].split() == ["NAME", "STATE", "CREDENTIALS", "LAST", "SEEN", "LABEL", "TAGS"]
     row = next(line for line in lines if line.startswith(SENSOR))
     assert "online" in row
     assert "1 certificate, 1 psk" in row
@@ -314,6 +327,44 @@ def test_a_label_is_given_and_taken_away(terminal: Terminal) -> None:
         {"label": "Downstairs"},
         *[{"label": ""}] * 2,
     ]
+
+
+def test_what_is_noted_is_set_and_the_rest_stays(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.daemon.answers[f"GET /endpoints/{KITCHEN}"] = kitchen() | {"tags": ["Garden", "cold"]}
+    terminal.daemon.answers[f"PATCH /endpoints/{KITCHEN}"] = kitchen() | {"tags": ["Gar\x1bden", "roof"]}
+    said = terminal.run("device", "set", KITCHEN, "--tag", "roof", "--untag", "COLD", "--label", "Shed")
+    assert said.out == "kitchen: label -, tags Gar?den, roof, awake window as configured.\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("two\nlines\n"))
+    assert terminal.run("device", "set", KITCHEN, "--note", "-", "--awake", "default").code == 0
+    assert terminal.run("device", "set", KITCHEN, "--note", "", "--label", "").code == 0
+    bodies = [request.body for request in terminal.daemon.asked if request.method == "PATCH"]
+    assert bodies == [
+        {"label": "Shed", "tags": ["Garden", "roof"]},
+        {"notes": "two\nlines", "awake_window_s": 0},
+        {"notes": "", "label": ""},
+    ]
+
+
+def test_nothing_to_set_is_said_before_anybody_is_asked(terminal: Terminal) -> None:
+    said = terminal.run("device", "set", KITCHEN)
+    assert (said.code, terminal.daemon.asked) == (2, [])
+    assert "nothing to set" in said.err
+
+
+async def test_devices_are_listed_by_tag_and_in_an_order(box: Box) -> None:
+    for name, tags in ((SENSOR, ("Garden",)), (SLEEPER, ("Garden", "roof"))):
+        changes = [word for tag in tags for word in ("--tag", tag)]
+        said = await box.run("device", "set", name, *changes, "--note", "<b>dry</b>\nby the door")
+        assert said.code == 0, said.err
+    said = await box.run("device", "list", "--json", "--tag", "garden", "--sort", "label")
+    assert [(one["endpoint"], one["tags"]) for one in said.data] == [
+        (SENSOR, ["Garden"]),
+        (SLEEPER, ["Garden", "roof"]),
+    ]
+    assert "Garden, roof" in (await box.run("device", "list", "--tag", "roof")).out
+    shown = (await box.run("device", "show", SLEEPER)).out
+    assert "Garden, roof\n" in shown
+    assert "  | <b>dry</b>\n  | by the door\n" in shown
 
 
 def test_the_time_that_a_device_listens_is_set(terminal: Terminal) -> None:
