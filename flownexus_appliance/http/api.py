@@ -13,8 +13,12 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from .. import __version__
+from ..access.roles import Role
+from ..db.noted import TagCount
 from ..errors import UsageError
+from ..fleet.noted import MAX_LABEL, MAX_NOTES, MAX_TAG, MAX_TAGS
 from . import (
+    api_audit,
     api_bootstrap,
     api_certificates,
     api_credentials,
@@ -22,7 +26,10 @@ from . import (
     api_models,
     api_observations,
     api_operations,
+    api_people,
     api_series,
+    api_system,
+    api_tokens,
     devices,
     openapi,
     provisioning,
@@ -30,11 +37,12 @@ from . import (
 )
 from .answers import json_answer
 from .devices import Device
+from .guard import still_holds
 from .ports import PARTS
-from .provisioning import MAX_LABEL, EnrolmentState
+from .provisioning import EnrolmentState
 from .resources import ResourceState, describe
-from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Query, Route, get, page, search
-from .stream import DETAIL_ENDPOINTS, MESSAGES, serve_stream
+from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Query, Route, get, paging, search
+from .stream import DETAIL_ENDPOINTS, MESSAGES, HelloMessage, serve_stream
 from .wording import STATES
 
 # Beyond what a page shows at once, a listener is better off with the whole fleet.
@@ -80,12 +88,28 @@ class Health:
     devices: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class TagList:
+    """All tags in the order of the alphabet, each with the number of its devices."""
+
+    items: list[TagCount]
+
+
 class DeviceChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What is left out stays. `awake_window_s` is for how long a device in Queue Mode listens after it was
-    heard; 0 or null: as configured."""
+    """What is left out stays. `notes` are plain text with its line breaks; `tags` are in place of all that
+    the device had. `awake_window_s` is for how long a device in Queue Mode listens after it was heard; 0 or
+    null: as configured."""
 
     # The bounds are checked by the fleet, with errors of their own.
     label: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_LABEL})] | UnsetType = UNSET
+    notes: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_NOTES})] | UnsetType = UNSET
+    tags: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_TAG})]],
+            msgspec.Meta(extra_json_schema={"maxItems": MAX_TAGS}),
+        ]
+        | UnsetType
+    ) = UNSET
     awake_window_s: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0})] | UnsetType | None = (
         UNSET
     )
@@ -103,6 +127,10 @@ def routes() -> list[Route]:
         *api_credentials.routes(),
         *api_certificates.routes(),
         *api_bootstrap.routes(),
+        *api_people.routes(),
+        *api_tokens.routes(),
+        *api_audit.routes(),
+        *api_system.routes(),
         *_box_routes(),
     ]
 
@@ -113,23 +141,32 @@ def _device_routes() -> list[Route]:
         get(
             "/api/v1/endpoints",
             list_devices,
-            "Devices by name",
+            "Devices, by name if nothing else is asked for",
             "devices",
             DeviceList,
             search("names and labels"),
             Query("state", "Those in this state", values=tuple(STATES)),
-            *page(),
+            Query("tag", "Those with this tag; upper and lower case are one"),
+            Query(
+                "sort",
+                "label: by label, or name where there is none; heard: the last heard first",
+                values=devices.SORTS,
+                default=devices.SORTS[0],
+            ),
+            *paging(),
         ),
         get(one, show_device, "A device with its registration", "devices", Device),
         Route(
             "PATCH",
             one,
             change_device,
-            "Set a device's label and awake window",
+            "Set a device's label, notes, tags and awake window",
             "devices",
             (Answer(Device),),
             body=DeviceChange,
+            needs=Role.OPERATOR,
         ),
+        get("/api/v1/tags", list_tags, "What devices are tagged with", "devices", TagList),
         get(
             f"{one}/resources",
             list_resources,
@@ -151,7 +188,12 @@ def _box_routes() -> list[Route]:
     events = Answer(
         media=("text/event-stream",),
         help="Server-sent events; x-events has what their data is",
-        events={**MESSAGES, "counts": dict[str, int], "reset": dict[str, Any]},
+        events={
+            **MESSAGES,
+            "hello": HelloMessage,
+            "counts": dict[str, int],
+            "reset": dict[str, Any],
+        },
     )
     return [
         Route(
@@ -173,12 +215,20 @@ def _box_routes() -> list[Route]:
         ),
         get("/api/v1/status", status, "The box at a glance", "box", BoxStatus),
         get("/api/v1/openapi.json", show_description, "This description", "box", dict[str, Any]),
-        get("/healthz", health, "Whether the box works: 200 while the database can be read", "box", Health),
+        Route(
+            "GET",
+            "/healthz",
+            health,
+            "Whether the box works: 200 while the database can be read",
+            "box",
+            (Answer(Health),),
+            public=True,
+        ),
     ]
 
 
 async def list_devices(request: web.Request) -> web.Response:
-    """GET endpoints?q=&state=&after=&limit="""
+    """GET endpoints?q=&state=&tag=&sort=&after=&limit="""
     parts = request.app[PARTS]
     limit = requests.whole(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     after = request.query.get("after", "")
@@ -191,13 +241,22 @@ async def show_device(request: web.Request) -> web.Response:
 
 
 async def change_device(request: web.Request) -> web.Response:
-    """PATCH endpoints/{endpoint} {"label", "awake_window_s"}"""
+    """PATCH endpoints/{endpoint} {"label", "notes", "tags", "awake_window_s"}"""
     parts, endpoint = request.app[PARTS], requests.endpoint(request)
     wanted = await requests.body(request, DeviceChange)
-    label = None if wanted.label is UNSET else wanted.label
-    window_s = None if wanted.awake_window_s is UNSET else wanted.awake_window_s or 0.0
-    await parts.fleet.configure(endpoint, label=label, awake_window_s=window_s)
+    await parts.fleet.configure(
+        endpoint,
+        label=None if wanted.label is UNSET else wanted.label,
+        notes=None if wanted.notes is UNSET else wanted.notes,
+        tags=None if wanted.tags is UNSET else wanted.tags,
+        awake_window_s=None if wanted.awake_window_s is UNSET else wanted.awake_window_s or 0.0,
+    )
     return json_answer(await devices.device(parts, endpoint))
+
+
+async def list_tags(request: web.Request) -> web.Response:
+    """GET tags"""
+    return json_answer(TagList(await request.app[PARTS].reader.tags()))
 
 
 async def list_resources(request: web.Request) -> web.Response:
@@ -231,7 +290,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
     last = request.headers.get("Last-Event-ID", "")
     if last.isascii() and last.isdigit() and len(last) <= 16:
         after = int(last)
-    return await serve_stream(request, request.app[PARTS].hub, names or None, after if after >= 0 else None)
+    position = after if after >= 0 else None
+    parts = request.app[PARTS]
+    return await serve_stream(
+        request, parts.hub, names or None, position, lambda: still_holds(request), parts.assets.version
+    )
 
 
 async def status(request: web.Request) -> web.Response:

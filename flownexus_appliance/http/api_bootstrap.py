@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypedDict, cast
 import msgspec
 from aiohttp import web
 
+from ..access.roles import Role
 from ..errors import UsageError, clean
 from ..lwm2m.bootstrap_config import (
     MAX_PATHS,
@@ -27,7 +28,7 @@ from . import devices, requests
 from .answers import json_answer
 from .operations import OperationState, state_of
 from .ports import PARTS, Parts
-from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Route, get, page, search
+from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Route, get, paging, search
 
 TAG: Final = "bootstrap"
 # Of the long form's Security instances: what a device keeps to itself is not shown again.
@@ -101,7 +102,8 @@ def routes() -> list[Route]:
             TAG,
             ConfigList,
             search("names"),
-            *page(),
+            *paging(),
+            needs=Role.ADMIN,
         ),
         Route("PUT", default, put_default, "Set the default", TAG, entry_answer, body=ConfigFields),
         Route("DELETE", default, remove_default, "Back to the built-in default", TAG, entry_answer),
@@ -111,6 +113,7 @@ def routes() -> list[Route]:
             "What a device is given: its own configuration, or the default",
             TAG,
             ConfigEntry,
+            needs=Role.ADMIN,
         ),
         Route(
             "PUT",
@@ -129,6 +132,7 @@ def routes() -> list[Route]:
             "Ask a device to bootstrap now",
             TAG,
             (Answer(OperationState, help="How the Execute of /1/x/9 ended"),),
+            needs=Role.OPERATOR,
         ),
     ]
 

@@ -10,14 +10,16 @@ from typing import Annotated, Final, Literal
 import msgspec
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.credentials import CredentialOrigin, ProofKind
 from ..errors import UsageError, clean
 from . import credentials, provisioning, requests
 from .answers import created, json_answer
 from .credentials import CredentialEntry, CredentialQuestion
+from .guard import DETAIL
 from .ports import PARTS, Parts
 from .provisioning import EnrolmentGiven, EnrolmentState, Given
-from .routes import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, Answer, Query, Route, get, page, search
+from .routes import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, Answer, Query, Route, get, paging, search
 
 TAG: Final = "credentials"
 MAX_VALID_DAYS: Final = 36_500
@@ -93,6 +95,7 @@ def _credential_routes() -> list[Route]:
             TAG,
             given,
             body=DeviceRequest,
+            needs=Role.OPERATOR,
         ),
         get(
             of_device,
@@ -110,6 +113,7 @@ def _credential_routes() -> list[Route]:
             TAG,
             given,
             body=CredentialRequest,
+            needs=Role.OPERATOR,
         ),
         Route(
             "DELETE",
@@ -118,6 +122,7 @@ def _credential_routes() -> list[Route]:
             "Take all credentials of a device away: its sessions and registration end at once",
             TAG,
             (Answer(Removed),),
+            needs=Role.OPERATOR,
         ),
         get(
             "/api/v1/credentials",
@@ -127,7 +132,15 @@ def _credential_routes() -> list[Route]:
             CredentialList,
             *_filters("names, identities and labels"),
         ),
-        Route("DELETE", one, remove_credential, "Take a credential away", TAG, (Answer(Removed),)),
+        Route(
+            "DELETE",
+            one,
+            remove_credential,
+            "Take a credential away",
+            TAG,
+            (Answer(Removed),),
+            needs=Role.OPERATOR,
+        ),
         Route(
             "POST",
             f"{one}/renew",
@@ -137,6 +150,7 @@ def _credential_routes() -> list[Route]:
             given,
             body=RenewRequest,
             body_optional=True,
+            needs=Role.OPERATOR,
         ),
     ]
 
@@ -154,8 +168,17 @@ def _enrolment_routes() -> list[Route]:
             (Answer(EnrolmentGiven, HTTPStatus.CREATED, "The key that they enrol by, told this once"),),
             body=EnrolmentRequest,
             body_optional=True,
+            needs=Role.OPERATOR,
         ),
-        Route("DELETE", path, close_enrolment, "Let nobody enrol any more", TAG, (Answer(EnrolmentState),)),
+        Route(
+            "DELETE",
+            path,
+            close_enrolment,
+            "Let nobody enrol any more",
+            TAG,
+            (Answer(EnrolmentState),),
+            needs=Role.OPERATOR,
+        ),
     ]
 
 
@@ -167,14 +190,16 @@ def _filters(searched: str) -> tuple[Query, ...]:
             "state", "In this state: good is offered or active, ended the others", values=credentials.STATES
         ),
         Query("origin", "Made by", values=tuple(CredentialOrigin)),
-        *page(int),
+        *paging(int),
     )
 
 
 async def add_device(request: web.Request) -> web.Response:
     """POST endpoints {"endpoint", "kind", ...}: the device may never have been seen."""
     wanted = await requests.body(request, DeviceRequest)
-    return created(await _give(request.app[PARTS], wanted.endpoint, wanted))
+    given = await _give(request.app[PARTS], wanted.endpoint, wanted)
+    request[DETAIL] = wanted.endpoint
+    return created(given)
 
 
 async def add_credential(request: web.Request) -> web.Response:

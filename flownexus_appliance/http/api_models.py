@@ -20,7 +20,7 @@ from . import requests
 from .answers import created, json_answer
 from .api_credentials import Removed
 from .ports import PARTS, Parts
-from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Query, Route, get, page, search
+from .routes import DEFAULT_LIMIT, MAX_LIMIT, Answer, Query, Route, get, paging, search
 
 TAG: Final = "models"
 REGISTRY: Final = "registry"
@@ -105,7 +105,7 @@ def routes() -> list[Route]:
             ModelList,
             search("names and object ids"),
             Query("source", "Where it is from", values=SOURCES),
-            *page(),
+            *paging(),
         ),
         Route(
             "POST",

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.operations import EndpointOperation
 from ..errors import ApplianceError, UsageError, clean
 from ..fleet.ports import ObservationShown
@@ -23,7 +24,7 @@ from ..lwm2m.paths import Path
 from . import devices, requests
 from .answers import json_answer
 from .api_operations import ASKED, TAG, WAIT, asked_answer
-from .control import BY
+from .guard import BY
 from .operations import (
     AttributeTexts,
     DeadlineS,
@@ -100,8 +101,10 @@ def routes() -> list[Route]:
             ObservationList,
             Query("state", "Those in this state", values=STATES),
         ),
-        Route("POST", address, observe, "Observe", TAG, asked, (WAIT,), ObservationRequest),
-        Route("DELETE", address, cancel, "Cancel an observation", TAG, ASKED, ended),
+        Route(
+            "POST", address, observe, "Observe", TAG, asked, (WAIT,), ObservationRequest, needs=Role.OPERATOR
+        ),
+        Route("DELETE", address, cancel, "Cancel an observation", TAG, ASKED, ended, needs=Role.OPERATOR),
     ]
 
 

@@ -6,13 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.operation_reads import DONE_WORD, UNFINISHED_WORD, OperationQuestion
 from ..db.operations import EndpointOperation
 from ..errors import UsageError, clean
 from ..lwm2m.operations import Kind, Status
 from . import devices, requests
 from .answers import json_answer
-from .control import BY
+from .guard import BY
 from .operations import (
     OperationDetail,
     OperationRequest,
@@ -74,16 +75,32 @@ def routes() -> list[Route]:
     one, listed = "/api/v1/operations/{id}", "Operations on devices, newest first"
     of_device = "/api/v1/endpoints/{endpoint}/operations"
     endpoint = Query("endpoint", "Those of this device")
+    operator = Role.OPERATOR
     return [
-        Route("POST", of_device, ask, "Ask a device", TAG, ASKED, (WAIT,), OperationRequest),
+        Route("POST", of_device, ask, "Ask a device", TAG, ASKED, (WAIT,), OperationRequest, needs=operator),
         get(of_device, list_of_device, "What a device was asked", TAG, OperationList, *_FILTERS),
         get("/api/v1/operations", list_operations, listed, TAG, OperationList, endpoint, *_FILTERS),
         get(one, show, "An operation with its attempts", TAG, OperationDetail, WAIT),
         Route(
-            "DELETE", one, cancel, "End an operation that is not done", TAG, (Answer(OperationState),)
+            "DELETE",
+            one,
+            cancel,
+            "End an operation that is not done",
+            TAG,
+            (Answer(OperationState),),
+            needs=operator,
         ),
-        Route("POST", f"{one}/retry", retry, "Ask again for one that is done", TAG, ASKED, (WAIT,)),
-    ]  # fmt: skip
+        Route(
+            "POST",
+            f"{one}/retry",
+            retry,
+            "Ask again for one that is done",
+            TAG,
+            ASKED,
+            (WAIT,),
+            needs=operator,
+        ),
+    ]
 
 
 async def ask(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ..db.reads import MAX_POINTS, Chart
+from ..db.charts import MAX_POINTS, Chart
 from ..errors import UsageError, clean
 from ..lwm2m.paths import Path
 from . import devices, requests
@@ -68,7 +68,7 @@ async def show_series(request: web.Request) -> web.Response:
     endpoint, path = requests.endpoint(request), requests.path(request, 3, 4)
     from_ms, to_ms = _range(request, parts)
     points = requests.whole(request, "points", DEFAULT_POINTS, 1, MAX_POINTS)
-    chart = await parts.reader.chart(endpoint, path, from_ms, to_ms, points)
+    chart = await parts.reader.chart(endpoint, path, from_ms or None, to_ms, points)
     if chart is None:
         await devices.device(parts, endpoint)
         raise UsageError(
@@ -93,7 +93,7 @@ async def list_sparklines(request: web.Request) -> web.Response:
     points = requests.whole(request, "points", DEFAULT_SPARK_POINTS, 2, MAX_SPARK_POINTS)
     items: list[Sparkline] = []
     for endpoint, path in wanted:
-        chart = await parts.reader.chart(endpoint, path, from_ms, to_ms, points)
+        chart = await parts.reader.chart(endpoint, path, from_ms or None, to_ms, points)
         if chart is not None:
             items.append(_sparkline(endpoint, chart))
         await asyncio.sleep(0)  # sixty of them must not keep messages of devices waiting
@@ -103,7 +103,7 @@ async def list_sparklines(request: web.Request) -> web.Response:
 def _range_queries() -> tuple[Query, Query]:
     last = requests.MAX_TIME_MS
     return (
-        Query("from_ms", "From when on; a day before to_ms", int, low=0, high=last),
+        Query("from_ms", "From when on, 0: from the first; a day before to_ms", int, low=0, high=last),
         Query("to_ms", "Up to, without it; now", int, low=0, high=last),
     )
 

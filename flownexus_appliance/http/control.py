@@ -11,26 +11,10 @@ import stat
 from pathlib import Path as FilePath
 from typing import Final
 
-from aiohttp import web
-
 from ..errors import ApplianceError, UsageError
-from .errors import Handler
 
 NAME: Final = "control.sock"
 PRIVATE_UMASK: Final = 0o177  # what is made has 0600
-# What `request["by"]` says: who asks. Roles and sign-in come to this one place.
-BY: Final = "by"
-CONSOLE: Final = "console"
-WEB: Final = "web"
-
-
-@web.middleware
-async def note_who_asks(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Sets `request["by"]`: `console` on the control socket, which counts as administrator, or `web`."""
-    transport = request.transport
-    used = transport.get_extra_info("socket") if transport is not None else None
-    request[BY] = CONSOLE if used is not None and used.family == socket.AF_UNIX else WEB
-    return await handler(request)
 
 
 def open_control(path: FilePath) -> socket.socket:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp_jinja2
 from aiohttp import web
 
 from ..errors import ApplianceError, PeerError, UsageError, clean
 from .answers import MAX_BODY_BYTES, json_answer, page_answer
+from .problems import told
 
 STATUS: Final[Mapping[str, int]] = {
     "arguments_invalid": 400,
@@ -29,6 +29,8 @@ STATUS: Final[Mapping[str, int]] = {
     "certificate_invalid": 400,
     "client_limit": 503,
     "clock_untrusted": 503,
+    "config_invalid": 409,
+    "config_unreadable": 409,
     "credential_unknown": 404,
     "cross_site": 403,
     "ddf_invalid": 400,
@@ -40,6 +42,9 @@ STATUS: Final[Mapping[str, int]] = {
     "endpoint_offline": 409,
     "endpoint_unknown": 404,
     "endpoint_unseen": 409,
+    "expiry_past": 400,
+    "form_replayed": 409,
+    "form_stale": 403,
     "format_single_value": 400,
     "format_unexpected": 400,
     "identity_invalid": 400,
@@ -48,6 +53,7 @@ STATUS: Final[Mapping[str, int]] = {
     "internal_error": 500,
     "key_invalid": 400,
     "label_invalid": 400,
+    "last_admin": 409,
     "links_invalid": 400,
     "media_type_unsupported": 415,
     "method_not_allowed": 405,
@@ -60,6 +66,8 @@ STATUS: Final[Mapping[str, int]] = {
     "not_multiple": 409,
     "not_readable": 409,
     "not_writable": 409,
+    "notes_changed": 409,
+    "notes_invalid": 400,
     "object_unknown": 404,
     "observation_unknown": 404,
     "operation_done": 409,
@@ -67,6 +75,10 @@ STATUS: Final[Mapping[str, int]] = {
     "operation_unfinished": 409,
     "operation_unknown": 400,
     "overlap_invalid": 400,
+    "password_own": 409,
+    "password_unlike": 400,
+    "password_weak": 400,
+    "password_wrong": 403,
     "path_incomplete": 400,
     "path_invalid": 400,
     "path_outside": 400,
@@ -87,14 +99,35 @@ STATUS: Final[Mapping[str, int]] = {
     "request_unsigned": 400,
     "resource_undefined": 404,
     "resource_unknown": 404,
+    "role_missing": 403,
     "roll_over_limit": 409,
     "roll_over_none": 409,
     "series_unknown": 404,
+    "session_needed": 403,
+    "session_unknown": 404,
+    "setting_invalid": 400,
+    "settings_unwritable": 503,
+    "setup_code_wrong": 403,
+    "setup_done": 404,
+    "setup_needed": 403,
+    "sign_in_needed": 401,
+    "sign_in_refused": 403,
+    "sign_in_throttled": 429,
     "store_failed": 503,
     "store_full": 503,
+    "tag_invalid": 400,
+    "tag_limit": 400,
     "time_invalid": 400,
     "time_unsupported": 400,
+    "token_limit": 409,
+    "token_name_invalid": 400,
+    "token_taken": 409,
+    "token_unknown": 404,
     "unknown_address": 404,
+    "user_limit": 409,
+    "user_name_invalid": 400,
+    "user_taken": 409,
+    "user_unknown": 404,
     "validity_invalid": 400,
     "value_invalid": 400,
     "value_missing": 400,
@@ -113,6 +146,9 @@ class ErrorAnswer:
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# How an application renders a template for a request; one without it has no pages.
+Render = Callable[[web.Request, str, Mapping[str, object]], str]
+RENDER: Final[web.AppKey[Render]] = web.AppKey("render")
 log = logging.getLogger(__name__)
 
 
@@ -154,15 +190,13 @@ def answer(
 ) -> web.Response:
     """The error as JSON, or as a page where a browser asked for one."""
     if wants_page(request):
-        context = {
-            "status": status,
-            "reason": HTTPStatus(status).phrase,
-            "message": error.message,
-            "hint": error.hint,
-        }
-        response = page_answer(aiohttp_jinja2.render_string("error.html", request, context), status)
+        said = told(error)
+        context = {"status": status, "message": said.message, "hint": said.hint, "detail": said.detail}
+        response = page_answer(request.app[RENDER](request, "error.html", context), status)
     else:
         response = json_answer(ErrorAnswer(error.code, error.message, error.hint), status)
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if allow:
         response.headers["Allow"] = allow
     return response
@@ -170,8 +204,8 @@ def answer(
 
 def wants_page(request: web.Request) -> bool:
     path = request.rel_url.raw_path
-    programs = path.startswith(("/api/", "/static/")) or path == "/healthz"
-    return not programs and "text/html" in request.headers.get("Accept", "")
+    programs = path.startswith(("/api/", "/static/", "/leshan")) or path == "/healthz"
+    return not programs and RENDER in request.app and "text/html" in request.headers.get("Accept", "")
 
 
 def _translate(request: web.Request, error: web.HTTPException) -> ApplianceError:

@@ -18,6 +18,7 @@ from .errors import ErrorAnswer
 from .routes import Answer, Query, Route
 
 VERSION: Final = "3.1.0"
+TOKEN: Final = "token"
 # Where operations are described; a route stands under one of them.
 TAGS: Final[Mapping[str, str]] = {
     "devices": "Devices, their state and what they have registered",
@@ -28,6 +29,7 @@ TAGS: Final[Mapping[str, str]] = {
     "credentials": "Who devices are, and how they enrol",
     "certificates": "The box's own certificates and roots",
     "bootstrap": "What devices are given at bootstrap",
+    "people": "Who may use the box, their sessions and tokens, and who changed what",
     "box": "The box itself, and what happens in it",
 }
 # What the names in paths mean: the same everywhere.
@@ -41,6 +43,7 @@ PARAMETERS: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
         "LwM2M path with its slashes as they are: 3303/0/5700",
     ),
     "id": ({"type": "integer", "minimum": 1}, "Number of what is named before it"),
+    "name": ({"type": "string", "minLength": 1, "maxLength": 32}, "Name of a user"),
     "object_id": ({"type": "integer", "minimum": 0, "maximum": MAX_ID}, "Object id"),
     "version": ({"type": "string", "pattern": r"^\d+\.\d+$"}, "Object version, such as 1.0"),
 }
@@ -71,6 +74,14 @@ def document(described: Sequence[Route]) -> dict[str, Any]:
                 "Error": {
                     "description": "What is wrong, and what helps",
                     "content": {routes.JSON: {"schema": schemas.of(ErrorAnswer)}},
+                }
+            },
+            "securitySchemes": {
+                TOKEN: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API token: flownexus token add, or the account page. The role beside"
+                    " it is the least that an address asks for: viewer, operator or admin.",
                 }
             },
         },
@@ -114,6 +125,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
             *(_parameter(query, "query") for query in route.query),
             *(_parameter(header, "header") for header in route.headers),
         ],
+        # With a role where the scheme has no scopes: OpenAPI 3.1.0, 4.8.30.
+        "security": [] if route.role is None else [{TOKEN: [str(route.role)]}],
         "responses": {
             **_responses(route.answers, schemas),
             "default": {"$ref": "#/components/responses/Error"},

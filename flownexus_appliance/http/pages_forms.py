@@ -1,7 +1,6 @@
 """Forms as browsers send them: read once and in one place, refused from elsewhere, errors by their field.
 
-There is no sign-in yet: whoever reaches the pages may use their forms. `read` is where every form of the
-pages passes, and so where roles are to be asked for.
+`guard.py` has read and checked a form before its handler asks for it.
 """
 
 import asyncio
@@ -15,9 +14,12 @@ from aiohttp import web
 
 from ..errors import ApplianceError, UsageError, clean
 from .errors import status_of
+from .problems import told
 from .requests import BODY_TIMEOUT_S
 
 MAX_FIELDS: Final = 50
+UTF_8: Final = "utf-8"
+FORM: Final = "form"  # where a form is kept once it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,15 @@ class Problem:
     message: str
     hint: str
     status: int
+    code: str = ""
+    detail: str = ""  # the English of the error, where the page is in another language
 
     @classmethod
     def of(cls, error: ApplianceError, fields: Mapping[str, str]) -> "Problem":
-        """An error in the field that `fields` has for its code."""
-        return cls(fields.get(error.code, ""), error.message, error.hint, status_of(error))
+        """An error, in the language of the page, in the field that `fields` has for its code."""
+        said = told(error)
+        at = fields.get(error.code, "")
+        return cls(at, said.message, said.hint, status_of(error), error.code, said.detail)
 
 
 async def read(request: web.Request) -> Form:
@@ -66,21 +72,28 @@ async def read(request: web.Request) -> Form:
     Raises UsageError: `media_type_unsupported`, `body_invalid`, `request_timeout`; and lets
     413 through.
     """
+    if FORM in request:
+        known: Form = request[FORM]
+        return known
     if request.content_type != "application/x-www-form-urlencoded":
         raise UsageError(
             "media_type_unsupported", f"the form is {clean(request.content_type)}", "send it from the page"
         )
+    # Pages are UTF-8. Python knows encodings that take it time by the square of the length.
+    if (request.charset or UTF_8).lower() != UTF_8:
+        raise _unusable()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            content = await request.text()
+            content = (await request.read()).decode()
         pairs = parse_qsl(content, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except TimeoutError:
         raise UsageError(
             "request_timeout", "the form did not arrive in time", f"send it within {BODY_TIMEOUT_S:.0f} s"
         ) from None
-    except (ValueError, LookupError):
-        raise UsageError("body_invalid", "the form is not usable", "send it from the page") from None
-    return Form(dict(pairs))
+    except ValueError:
+        raise _unusable() from None
+    form = request[FORM] = Form(dict(pairs))
+    return form
 
 
 def see_other(url: str) -> web.Response:
@@ -95,3 +108,7 @@ def chosen(text: str, known: Sequence[str], what: str) -> str:
     raise UsageError(
         "body_invalid", f"{what} is not usable: {clean(text, 40)}", f"choose one of {', '.join(known)}"
     )
+
+
+def _unusable() -> UsageError:
+    return UsageError("body_invalid", "the form is not usable", "send it from the page")

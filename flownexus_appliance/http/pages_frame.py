@@ -1,36 +1,57 @@
 """What all pages stand in: the template environment, the navigation, and how a page becomes an answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from markupsafe import Markup
 
 from .. import __version__
-from . import views, wording
+from ..access.roles import Caller, Role
+from . import guard, language, views, wording
 from .answers import page_answer
+from .errors import RENDER
+from .language import N_
+from .pages_forms import Problem
 from .ports import PARTS, Parts
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An entry of the navigation; `name` marks the page that is open."""
+class Entry:
+    """An entry of the navigation; `name` marks the page that is open, `role` is who has it."""
 
     name: str
     title: str
     url: str
-    icon: str
+    icon: str = ""
+    role: Role = Role.VIEWER
 
 
 NAVIGATION: Final = (
-    Place("overview", "Devices", "/", "grid"),
-    Place("operations", "Operations", "/operations", "list"),
-    Place("certificates", "Certificates", "/certificates", "shield"),
+    Entry("overview", N_("Devices"), "/", "grid"),
+    Entry("compare", N_("Compare"), "/compare", "chart"),
+    Entry("firmware", N_("Firmware"), "/firmware", "chip"),
+    Entry("operations", N_("Operations"), "/operations", "list"),
+    Entry("system", N_("System"), "/system", "box"),
+)
+# What is below "System".
+SYSTEM_TABS: Final = (
+    Entry("health", N_("Health"), "/system"),
+    Entry("settings", N_("Settings"), "/system/settings", role=Role.ADMIN),
+    Entry("log", N_("Log"), "/system/log", role=Role.OPERATOR),
+    Entry("certificates", N_("Certificates"), "/certificates"),
+    Entry("bootstrap", N_("Bootstrap"), "/bootstrap", role=Role.ADMIN),
+    Entry("people", N_("People"), "/people", role=Role.ADMIN),
+    Entry("audit", N_("Record of changes"), "/audit", role=Role.ADMIN),
 )
 
 
 def set_up_templates(app: web.Application, parts: Parts) -> None:
+    app[RENDER] = html
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("flownexus_appliance.http"),
@@ -41,11 +62,11 @@ def set_up_templates(app: web.Application, parts: Parts) -> None:
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    # Texts are marked for translation from the first page on; the catalogue comes with a second language.
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        language.gettext, language.ngettext, newstyle=True
+    )
     environment.globals.update(
         static=parts.assets.url,
-        navigation=NAVIGATION,
         version=__version__,
         ago_text=wording.ago_text,
         ahead_text=wording.ahead_text,
@@ -73,13 +94,43 @@ def render(
     template: str,
     *,
     place: str = "overview",
+    tab: str = "",
     status: int = 200,
     secret: bool = False,
     **context: Any,
 ) -> web.Response:
-    """A page of the navigation's `place`; one that is `secret` may be kept by nobody."""
-    context |= {"now_ms": request.app[PARTS].now_ms(), "current": place}
-    response = page_answer(aiohttp_jinja2.render_string(template, request, context), status)
+    """A page of the navigation's `place` or System's `tab`; one that is `secret` may be kept by nobody."""
+    problem = context.get("problem")
+    if isinstance(problem, Problem):
+        request[guard.FAILED] = problem.code
+    context |= {"current": "system" if tab else place, "tab": tab}
+    response = page_answer(html(request, template, context), status)
     if secret:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def html(request: web.Request, template: str, context: Mapping[str, Any]) -> str:
+    """A template with what all pages know: who looks, and what is theirs."""
+    caller: Caller | None = request.get(guard.CALLER)
+
+    def may(role: str) -> bool:
+        return caller is not None and caller.role.includes(Role(role))
+
+    @cache
+    def form_token() -> Markup:
+        # One a page: what is sent by one form of it answers with a page that has another.
+        value = guard.form_token(caller) if caller is not None else ""
+        return Markup('<input type="hidden" name="{}" value="{}">').format(guard.FORM_FIELD, value)
+
+    frame = {
+        "now_ms": request.app[PARTS].now_ms(),
+        "lang": language.language().tag,
+        "catalogue": request.app[PARTS].assets.catalogue(),
+        "caller": caller,
+        "may": may,
+        "form_token": form_token,
+        "navigation": [entry for entry in NAVIGATION if may(entry.role)],
+        "system_tabs": [entry for entry in SYSTEM_TABS if may(entry.role)],
+    }
+    return aiohttp_jinja2.render_string(template, request, {**frame, **context})

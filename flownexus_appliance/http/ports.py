@@ -5,7 +5,7 @@ All of them are called in the event loop.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -23,6 +23,8 @@ from ..lwm2m.paths import Path
 from ..lwm2m.registration import Registration
 from ..lwm2m.values import DataType, Record
 from ..pki.describe import CertificateStatus
+from ..system.health import Health
+from .ports_box import Access, Settings
 from .static import Assets
 from .stream import Hub
 
@@ -81,11 +83,19 @@ class Fleet(Protocol):
         """What was set by Write-Attributes, and is written back after each registration."""
 
     async def configure(
-        self, endpoint: str, *, label: str | None = None, awake_window_s: float | None = None
+        self,
+        endpoint: str,
+        *,
+        label: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+        awake_window_s: float | None = None,
     ) -> None:
         """Set what is given; a window of 0 is "as configured". Done when it is on disk.
 
-        UsageError: endpoint_unknown, label_invalid, awake_window_invalid; StoreError.
+        Tags are in place of all before; those that other devices have are spelled as there.
+        UsageError: endpoint_unknown, label_invalid, notes_invalid, tag_invalid, tag_limit,
+        awake_window_invalid; StoreError.
         """
 
     async def ingest(self, endpoint: str, records: Sequence[Record]) -> None:
@@ -335,6 +345,7 @@ class Sources:
     """What the web side stands on, as `app.py` joins it."""
 
     reader: Reader
+    access: Access
     fleet: Fleet
     operations: Operations
     credentials: Credentials
@@ -342,7 +353,9 @@ class Sources:
     bootstrap: Bootstrap
     bus: EventBus
     models: Models
+    settings: Settings
     tracer: Tracer | None = None
+    health: Health = field(default_factory=Health)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +375,7 @@ class Parts:
     """
 
     reader: Reader
+    access: Access
     fleet: Fleet
     operations: Operations
     credentials: Credentials
@@ -370,12 +384,14 @@ class Parts:
     bus: EventBus
     models: ModelSet
     uploads: Models
+    settings: Settings
     hub: Hub
     assets: Assets
     coap_uris: tuple[str, ...]
     now_ms: Callable[[], int]
     plain: PlainCoap | None = None
     tracer: Tracer | None = None
+    health: Health = field(default_factory=Health)
 
 
 PARTS: Final = web.AppKey("parts", Parts)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ..errors import UsageError, clean
 from ..lwm2m.paths import Path
-from .devices import MAX_SEARCH, Question
+from .devices import MAX_SEARCH, SORTS, Question
 from .wording import STATES
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -58,16 +58,26 @@ def flag(request: web.Request, name: str) -> bool:
     return text in ("", "1", "true")
 
 
-def question(request: web.Request) -> Question:
-    """`?q=` and `?state=`."""
-    return Question(search(request), one_of(request, "state", tuple(STATES)))
+def question(request: web.Request, sorts: Sequence[str] = SORTS) -> Question:
+    """`?q=`, `?state=`, `?tag=` and `?sort=`, which is the first of `sorts` where the query does not say."""
+    return Question(
+        search(request),
+        one_of(request, "state", tuple(STATES)),
+        words(request, "tag"),
+        one_of(request, "sort", sorts) or sorts[0],
+    )
 
 
 def search(request: web.Request) -> str:
     """`?q=`: what to search for, "" for everything."""
-    text = request.query.get("q", "").strip()
+    return words(request, "q")
+
+
+def words(request: web.Request, name: str) -> str:
+    """Words of the query without the white space around them."""
+    text = request.query.get(name, "").strip()
     if len(text) > MAX_SEARCH:
-        raise UsageError("query_invalid", "q is too long", f"search for at most {MAX_SEARCH} characters")
+        raise UsageError("query_invalid", f"{name} is too long", f"give at most {MAX_SEARCH} characters")
     return text
 
 

@@ -1,6 +1,7 @@
-"""What an address of the API is: its handler beside what it takes and answers, said once.
+"""What an address is, said once: its handler, who may use it, and for the API what it takes and answers.
 
-The routes of `api*.py` are such objects; aiohttp serves them, and `openapi.py` describes them.
+The routes of `api*.py` are `Route` objects, which `openapi.py` describes too; pages, forms and all others are
+`Place` objects. aiohttp serves both, and `guard.py` asks them who may come in.
 """
 
 import re
@@ -10,6 +11,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+
+from ..access.roles import Role
 
 JSON: Final = "application/json"
 # What lists give at once.
@@ -72,6 +75,9 @@ class Route:
     endless: bool = False  # a GET that never ends has no HEAD
     help: str = ""
     headers: tuple[Query, ...] = ()  # of the request
+    # Who may use it: a role and those above it. None: who reads needs to be a viewer, who changes an admin.
+    needs: Role | None = None
+    public: bool = False  # for everybody, signed in or not
 
     @property
     def template(self) -> str:
@@ -88,6 +94,13 @@ class Route:
         return self.body is not None or self.body_media != (JSON,)
 
     @property
+    def role(self) -> Role | None:
+        """Who may use it; None: everybody."""
+        if self.public:
+            return None
+        return self.needs or (Role.VIEWER if self.method == "GET" else Role.ADMIN)
+
+    @property
     def name(self) -> str:
         """What it is called in the description: by its address, which programs rely on anyway."""
         words = re.findall(r"\w+", self.template.removeprefix("/api/v1"))
@@ -100,12 +113,42 @@ class Route:
         return web.route(self.method, self.path, self.handler)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page, a form's address, or whatever else is no part of the API; `role` None is for everybody.
+
+    `head` False: a GET that has no HEAD, because to look changes something, or because it never ends.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None
+    head: bool = True
+
+    def definition(self) -> web.RouteDef:
+        """As aiohttp takes it."""
+        if self.method == "GET":
+            return web.get(self.path, self.handler, allow_head=self.head)
+        return web.route(self.method, self.path, self.handler)
+
+
+def page(path: str, handler: Handler, role: Role | None = Role.VIEWER, *, head: bool = True) -> Place:
+    """A page to look at."""
+    return Place("GET", path, handler, role, head)
+
+
+def form(path: str, handler: Handler, role: Role | None) -> Place:
+    """Where a form is sent to."""
+    return Place("POST", path, handler, role)
+
+
 def search(what: str) -> Query:
     """`?q=`"""
     return Query("q", f"Text in {what}; upper and lower case are one")
 
 
-def page(after: type = str, default: int = DEFAULT_LIMIT, high: int = MAX_LIMIT) -> tuple[Query, Query]:
+def paging(after: type = str, default: int = DEFAULT_LIMIT, high: int = MAX_LIMIT) -> tuple[Query, Query]:
     """`?after=&limit=` of a list; `after` is what the cursor `next` is made of."""
     ids = (1, MAX_ID) if after is int else (None, None)
     return (
@@ -114,6 +157,14 @@ def page(after: type = str, default: int = DEFAULT_LIMIT, high: int = MAX_LIMIT)
     )
 
 
-def get(path: str, handler: Handler, summary: str, tag: str, answer: Any = None, *query: Query) -> Route:
+def get(
+    path: str,
+    handler: Handler,
+    summary: str,
+    tag: str,
+    answer: Any = None,
+    *query: Query,
+    needs: Role | None = None,
+) -> Route:
     """The usual GET: JSON of one type."""
-    return Route("GET", path, handler, summary, tag, (Answer(answer),), query)
+    return Route("GET", path, handler, summary, tag, (Answer(answer),), query, needs=needs)

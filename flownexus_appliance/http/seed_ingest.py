@@ -13,14 +13,17 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.by_name import NamedSample, samples_by_name
 from ..errors import UsageError, clean
 from ..lwm2m.paths import MAX_ID, Path
 from ..lwm2m.values import DataType, Record, TypeLookup
 from . import requests
 from .answers import json_answer
+from .guard import ROUTINE
 from .leshan.values import TYPES, suited, value_of
 from .ports import PARTS
+from .routes import Place, form, page
 
 MAX_TEXT: Final = 255
 MAX_ID_DIGITS: Final = 5
@@ -43,12 +46,12 @@ class Fault(Exception):
         self.reasons = [reasons] if isinstance(reasons, str) else reasons
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.post("/leshan_api/resource/single", post_single),
-        web.post("/leshan_api/resource/composite", post_composite),
-        web.get("/leshan_api/data/{name}/", list_values),
-        web.get("/leshan_api/data/{name}", list_values),
+        form("/leshan_api/resource/single", post_single, Role.OPERATOR),
+        form("/leshan_api/resource/composite", post_composite, Role.OPERATOR),
+        page("/leshan_api/data/{name}/", list_values),
+        page("/leshan_api/data/{name}", list_values),
     ]
 
 
@@ -89,6 +92,7 @@ async def _post(
         return json_answer(fault.reasons, HTTPStatus.BAD_REQUEST)
     except UsageError as error:
         return json_answer({"ep": [f"{error.message}: {error.hint}"]}, HTTPStatus.BAD_REQUEST)
+    request[ROUTINE] = True
     return json_answer(valid, HTTPStatus.CREATED)
 
 

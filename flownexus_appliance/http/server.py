@@ -8,18 +8,19 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import Final
 
 from aiohttp import web
 
-from ..errors import ApplianceError, UsageError
+from ..errors import ApplianceError
 from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
 from ..system.config import LeshanConfig
-from . import api, control, errors, pages, seed_ingest
+from . import api, control, errors, front_door, guard, language, pages, seed_ingest
 from .answers import MAX_BODY_BYTES, add_security_headers
+from .front_door import FrontDoor
+from .guard import GATE, Gate
 from .leshan import routes as leshan
 from .leshan.events import EVENTS
 from .leshan.own_ports import OwnPorts
@@ -73,6 +74,7 @@ class HttpServer:
         self._options = options
         self._parts = join(sources, options.coap_uris, now_ms, options.plain)
         self._runner: web.AppRunner | None = None
+        self._door: FrontDoor | None = None
         self._own_ports = OwnPorts(options.leshan)
         self._control: os.stat_result | None = None
         self._port = options.port
@@ -86,10 +88,10 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """The address to open in a browser; on all interfaces, by the name of the machine."""
+        """The address to open in a browser on this machine."""
         host = self._options.host
         if host in ("0.0.0.0", "::"):
-            host = socket.gethostname()
+            host = "localhost"
         return f"https://{f'[{host}]' if ':' in host else host}:{self._port}/"
 
     async def start(self) -> None:
@@ -107,27 +109,33 @@ class HttpServer:
             shutdown_timeout=STOP_TIMEOUT_S,
             keepalive_timeout=KEEPALIVE_S,
             max_line_size=MAX_REQUEST_LINE_BYTES,
+            logger=front_door.parser_log,
+            # Nobody sends packed requests, and 60 kB unpack to 60 MB before anything could look at them.
+            auto_decompress=False,
         )
         await self._runner.setup()
         try:
-            await self._listen(self._runner, context)
+            self._listen(self._runner, context)
             await self._open_control(self._runner)
             await self._own_ports.start(partial(bare_app, self._parts), app[EVENTS])
         except BaseException:
             await self.stop()
             raise
 
-    async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext) -> None:
+    def _listen(self, runner: web.AppRunner, context: ssl.SSLContext) -> None:
         options = self._options
         try:
-            await web.TCPSite(runner, options.host, options.port, ssl_context=context).start()
+            sockets = front_door.listen(options.host, options.port)
         except OSError as error:
             raise ApplianceError(
                 "address_unusable",
                 f"cannot listen on {options.host}, port {options.port}: {error.strerror}",
                 "another program may use the port: choose another one, or end that program",
             ) from error
-        self._port = runner.addresses[0][1]
+        assert runner.server is not None
+        self._door = FrontDoor(sockets, context, runner.server)
+        self._port = self._door.port
+        self._door.start()
 
     async def _open_control(self, runner: web.AppRunner) -> None:
         bound = control.open_control(self._options.control)
@@ -145,6 +153,9 @@ class HttpServer:
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        door, self._door = self._door, None
+        if door is not None:
+            await door.stop()
         await self._own_ports.stop()
         made, self._control = self._control, None
         if made is not None:
@@ -169,6 +180,7 @@ def join(
     """What handlers may use, made of what the house has."""
     return Parts(
         reader=sources.reader,
+        access=sources.access,
         fleet=sources.fleet,
         operations=sources.operations,
         credentials=sources.credentials,
@@ -177,12 +189,14 @@ def join(
         bus=sources.bus,
         models=sources.models.set,
         uploads=sources.models,
+        settings=sources.settings,
         hub=Hub(sources.bus, sources.fleet.counts),
         assets=Assets(),
         coap_uris=coap_uris,
         now_ms=now_ms,
         plain=plain,
         tracer=sources.tracer,
+        health=sources.health,
     )
 
 
@@ -195,18 +209,18 @@ def build_app(parts: Parts) -> web.Application:
     app.on_cleanup.append(_stop_hub)
     pages.set_up(app, parts)
     leshan.set_up(app, parts)
-    described = [route.definition() for route in api.routes()]
-    app.add_routes([*pages.routes(), *described, *parts.assets.routes(), *seed_ingest.routes()])
+    guard.serve(app, [*pages.routes(), *api.routes(), *parts.assets.routes(), *seed_ingest.routes()])
     return app
 
 
 def bare_app(parts: Parts) -> web.Application:
     """An application with what every request goes through, and no routes yet."""
     app = web.Application(
-        middlewares=[errors.answer_errors, control.note_who_asks, refuse_cross_site],
+        middlewares=[front_door.attend, language.choose, guard.identify, errors.answer_errors, guard.admit],
         client_max_size=MAX_BODY_BYTES,
     )
     app[PARTS] = parts
+    app[GATE] = Gate()
     app.on_response_prepare.append(add_security_headers)
     return app
 
@@ -232,28 +246,6 @@ def tls_context(
             "check the folder's owner and space, or remove it and its key: the next start makes new ones",
         ) from error
     return context
-
-
-@web.middleware
-async def refuse_cross_site(request: web.Request, handler: errors.Handler) -> web.StreamResponse:
-    """No page of another site may change anything here: browsers say where a request comes from."""
-    if request.method not in ("GET", "HEAD", "OPTIONS") and not _from_here(request):
-        error = UsageError(
-            "cross_site", "the request comes from another site's page", "use the pages of this box"
-        )
-        return errors.answer(request, error, HTTPStatus.FORBIDDEN)
-    return await handler(request)
-
-
-def _from_here(request: web.Request) -> bool:
-    """Whether a request comes from no page, or from one of ours.
-
-    Browsers tell by Sec-Fetch-Site; old ones name the page's origin when they post, and so do the others.
-    """
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        return False
-    origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.host
 
 
 async def _start_hub(app: web.Application) -> None:

@@ -4,9 +4,10 @@ One hub reads the event bus for all browsers and writes at most every `WRITE_INT
 in between is grouped by device and encoded once, whoever listens. A listener to a few devices gets
 everything; a listener to the whole fleet of each resource, operation and observation only the newest.
 
-Messages: those of `MESSAGES` as on the bus, `counts` (devices by presence) beside them, and `reset` where
-something was lost: the page then reads anew what it shows. Nothing waits for a slow browser: what it does
-not fetch in time is dropped, and it is told so by `reset`.
+Messages: those of `MESSAGES` as on the bus, `counts` (devices by presence) beside them, `hello` first of all
+with the version of the pages' files, and `reset` where something was lost: the page then reads anew what it
+shows. Nothing waits for a slow browser: what it does not fetch in time is dropped, and it is told so by
+`reset`.
 """
 
 import asyncio
@@ -94,6 +95,13 @@ class ObservationMessage:
     endpoint: str
     paths: list[str]
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class HelloMessage:
+    """The first message of a stream: the version of the files that pages of this box are made with."""
+
+    version: str
 
 
 # What browsers may see, and what is in it. Other events of the bus stay in the house until somebody lists
@@ -299,18 +307,30 @@ class Hub:
 
 
 async def serve_stream(
-    request: web.Request, hub: Hub, endpoints: frozenset[str] | None, after: int | None
+    request: web.Request,
+    hub: Hub,
+    endpoints: frozenset[str] | None,
+    after: int | None,
+    allowed: Callable[[], bool],
+    version: str,
 ) -> web.StreamResponse:
-    """Answer a request with the stream until either side ends it."""
+    """Answer a request with the stream until either side ends it, or it is not `allowed` any more.
+
+    `version` is that of the pages' files: a page of another one wants to be loaded anew.
+    """
     listener = hub.join(endpoints, after)
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     try:
         await response.prepare(request)
-        await _write(response, b"retry: %d\n\n" % RECONNECT_MS)
+        hello = encode_message("hello", {"version": version})
+        await _write(response, b"retry: %d\n\n" % RECONNECT_MS + hello)
         while not listener.closed:
-            await _write(response, await listener.take(HEARTBEAT_S))
+            data = await listener.take(HEARTBEAT_S)
+            if not allowed():
+                break
+            await _write(response, data)
     except (ConnectionError, TimeoutError):
         pass  # the browser went away, or does not read any more: it comes back by itself
     finally:

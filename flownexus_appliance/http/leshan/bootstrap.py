@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ...access.roles import Role
 from ...errors import UsageError, clean
 from ...lwm2m.bootstrap_config import BootstrapConfig, parse_config, plain_config
 from ..answers import json_answer
 from ..ports import PARTS
+from ..routes import Place, form, page
 from .answers import plain_errors, text_answer
 from .exchange import blamed, body, done
 
@@ -20,13 +22,13 @@ from .exchange import blamed, body, done
 SECRETS: Final = ("secretKey", "smsBindingKeySecret")
 
 
-def routes(base: str) -> list[web.RouteDef]:
+def routes(base: str) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
     return [
-        web.get(f"{base}/bootstrap", plain_errors(list_configs)),
-        web.get(f"{base}/bootstrap/", plain_errors(list_configs)),
-        web.post(f"{base}/bootstrap/{{endpoint}}", plain_errors(put_config)),
-        web.delete(f"{base}/bootstrap/{{endpoint}}", plain_errors(remove_config)),
+        page(f"{base}/bootstrap", plain_errors(list_configs), Role.ADMIN),
+        page(f"{base}/bootstrap/", plain_errors(list_configs), Role.ADMIN),
+        form(f"{base}/bootstrap/{{endpoint}}", plain_errors(put_config), Role.ADMIN),
+        Place("DELETE", f"{base}/bootstrap/{{endpoint}}", plain_errors(remove_config), Role.ADMIN),
     ]
 
 

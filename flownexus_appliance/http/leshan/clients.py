@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ...access.roles import Role
 from ...db.operations import EndpointOperation
 from ...errors import UsageError, clean
 from ...lwm2m import codecs
@@ -19,26 +20,29 @@ from ...lwm2m.operations import WRITES, Kind, Operation, check
 from ...lwm2m.paths import Path
 from ...lwm2m.values import DataType, Record
 from ..answers import json_answer
+from ..guard import BY
 from ..ports import PARTS
+from ..routes import Place, page
 from .answers import Refused, answer_of, invalid_path, invalid_request, plain_errors, text_answer, timed_out
 from .asking import TEXT, Asking, asking_of, parse_path
 from .nodes import instance_of, read_json, records_of
 from .registrations import registration_json
 
-BY: Final = "leshan"
 # What nobody waits for any more, after a restart of the box, must not be carried out late.
 DEADLINE_AFTER_MS: Final = 1000
 
 _ACTIVE: Final = "active"  # the state of an observation that the device reports
 
 
-def routes(base: str) -> list[web.RouteDef]:
+def routes(base: str) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
     clients = f"{base}/clients"
     return [
-        web.get(clients, list_clients),
-        web.get(f"{clients}/", list_clients),
-        web.route("*", f"{clients}/{{endpoint}}{{rest:(?:/.*)?}}", serve_client),
+        page(clients, list_clients),
+        page(f"{clients}/", list_clients),
+        page(f"{clients}/{{endpoint}}{{rest:/?}}", serve_client),
+        # Everything else is asked of the device.
+        Place("*", f"{clients}/{{endpoint}}{{rest:(?:/.*)?}}", serve_client, Role.OPERATOR),
     ]
 
 
@@ -212,7 +216,9 @@ async def _perform(asking: Asking, operation: Operation, *, composite: bool = Fa
     _check_format(operation)
     operations, timeout_s = asking.parts.operations, asking.timeout_s
     deadline_ms = asking.parts.now_ms() + timeout_s * 1000 + DEADLINE_AFTER_MS
-    one = await operations.ask(asking.endpoint, operation, BY, deadline_ms=deadline_ms, checked=False)
+    one = await operations.ask(
+        asking.endpoint, operation, asking.request[BY], deadline_ms=deadline_ms, checked=False
+    )
     if not one.done:
         one = await operations.finished(one.id, timeout_s)
     if not one.done:

@@ -15,10 +15,12 @@ from typing import Final
 
 from aiohttp import web
 
+from ...access.roles import Role
 from ...events import Event, Subscription
 from ...fleet.ports import Traced
 from ..outbox import Outbox
 from ..ports import Parts
+from ..routes import Place, page
 from .answers import Refused, plain_errors
 from .messages import BOOTSTRAP_SESSION, Message, coap_log, messages_of
 from .sides import Side
@@ -148,13 +150,14 @@ class Events:
 EVENTS: Final = web.AppKey("leshan_events", Events)
 
 
-def routes(base: str, side: Side) -> list[web.RouteDef]:
+def routes(base: str, side: Side) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
 
     async def listen(request: web.Request) -> web.StreamResponse:
         return await serve(request, side)
 
-    return [web.get(f"{base}/event", plain_errors(listen), allow_head=False)]  # it would never end
+    # It would never end, and may tell what is said to devices word by word.
+    return [page(f"{base}/event", plain_errors(listen), Role.OPERATOR, head=False)]
 
 
 async def serve(request: web.Request, side: Side) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ...lwm2m.model import DEFAULT_VERSION, ObjectDefinition, ResourceDefinition
 from ..answers import json_answer
+from ..routes import Place, page
 from .answers import invalid_path, plain_errors
 from .asking import asking_of
 from .values import TYPES
@@ -17,9 +18,9 @@ from .values import TYPES
 _CLASSES: Final = ((10241, "x"), (2048, "ext"), (0, "oma"))
 
 
-def routes(base: str) -> list[web.RouteDef]:
+def routes(base: str) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
-    return [web.get(f"{base}/objectspecs/{{endpoint}}{{rest:(?:/.*)?}}", show_models)]
+    return [page(f"{base}/objectspecs/{{endpoint}}{{rest:(?:/.*)?}}", show_models)]
 
 
 @plain_errors

@@ -1,7 +1,7 @@
 """Leshan's API on ports of its own, at /api, where its users look for it; in plain HTTP, as there.
 
-Off unless the operator says so, and nothing else of the box is served there. Nobody signs in, so an address
-that other machines reach is for networks of which every member may do everything.
+Off unless the operator says so, and nothing else of the box is served there. Who brings no API token may do
+what the setting `anonymous` says: by default nothing.
 """
 
 import ipaddress
@@ -12,9 +12,11 @@ from typing import Final
 
 from aiohttp import web
 
+from ...access.roles import Caller, Role, Way
 from ...errors import ApplianceError, clean
 from ...system.config import LeshanConfig
 from ..errors import Handler
+from ..guard import GATE
 from .answers import text_answer
 from .events import Events
 from .routes import set_up_alone
@@ -37,6 +39,8 @@ class OwnPorts:
         for side, port in wanted.items():
             if port:
                 app = make_app()
+                if self._config.anonymous:
+                    app[GATE].anonymous = Caller("leshan", Role(self._config.anonymous), Way.LESHAN)
                 set_up_alone(app, events, side)
                 await self._serve(app, port)
 
@@ -50,8 +54,11 @@ class OwnPorts:
         if ipaddress.ip_address(host).is_loopback:
             app.middlewares.append(refuse_foreign_names)
         else:
-            log.warning("Leshan's API is open to other machines", extra={"HOST": host, "PORT": port})
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S)
+            log.warning(
+                "Leshan's API is open to other machines, unencrypted",
+                extra={"HOST": host, "PORT": port, "ANONYMOUS": self._config.anonymous or "nobody"},
+            )
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S, auto_decompress=False)
         await runner.setup()
         self._runners.append(runner)
         try:

@@ -4,7 +4,9 @@ from typing import Final
 
 from aiohttp import web
 
+from .. import guard
 from ..ports import Parts
+from ..routes import Place
 from . import bootstrap, clients, events, objectspecs, security, server_info
 from .events import EVENTS, Events
 from .sides import Side
@@ -13,7 +15,7 @@ BASE: Final = "/leshan/api"
 OWN_BASE: Final = "/api"  # on ports of its own
 
 
-def routes(base: str, side: Side = Side.BOTH) -> list[web.RouteDef]:
+def routes(base: str, side: Side = Side.BOTH) -> list[Place]:
     """The routes below `base`, such as /leshan/api, or /api on ports of its own."""
     found = [*security.routes(base, side), *server_info.routes(base), *events.routes(base, side)]
     if side is not Side.BOOTSTRAP:
@@ -28,14 +30,14 @@ def set_up(app: web.Application, parts: Parts) -> None:
     app[EVENTS] = Events(parts)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_stop_events)
-    app.add_routes(routes(BASE))
+    guard.serve(app, routes(BASE))
 
 
 def set_up_alone(app: web.Application, events: Events, side: Side) -> None:
     """Serve one side, on a port of its own; `events` are those of the application it stands beside."""
     app[EVENTS] = events
     app.on_shutdown.append(_end_streams)
-    app.add_routes(routes(OWN_BASE, side))
+    guard.serve(app, routes(OWN_BASE, side))
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -11,11 +11,13 @@ from typing import Final, TypeVar
 import msgspec
 from aiohttp import web
 
+from ...access.roles import Role
 from ...db.credentials import Credential, ProofKind, identity_text
 from ...errors import UsageError, clean
 from .. import provisioning
 from ..answers import json_answer
 from ..ports import PARTS, Parts
+from ..routes import Place, page
 from .answers import plain_errors
 from .exchange import blamed, body, done
 from .sides import Side
@@ -43,16 +45,16 @@ class _SecurityInfo(msgspec.Struct):
     oscore: msgspec.Raw | None = None
 
 
-def routes(base: str, side: Side) -> list[web.RouteDef]:
+def routes(base: str, side: Side) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
     store = SecurityStore(side)
     clients = f"{base}/security/clients"
     return [
-        web.get(clients, plain_errors(store.show)),
-        web.get(f"{clients}/", plain_errors(store.show)),
-        web.put(clients, plain_errors(store.put)),
-        web.put(f"{clients}/", plain_errors(store.put)),
-        web.delete(f"{clients}/{{endpoint}}", plain_errors(store.remove)),
+        page(clients, plain_errors(store.show), Role.OPERATOR),
+        page(f"{clients}/", plain_errors(store.show), Role.OPERATOR),
+        Place("PUT", clients, plain_errors(store.put), Role.OPERATOR),
+        Place("PUT", f"{clients}/", plain_errors(store.put), Role.OPERATOR),
+        Place("DELETE", f"{clients}/{{endpoint}}", plain_errors(store.remove), Role.OPERATOR),
     ]
 
 

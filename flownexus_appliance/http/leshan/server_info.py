@@ -15,18 +15,19 @@ from ...pki.public_key import public_point
 from .. import provisioning
 from ..answers import json_answer
 from ..ports import PARTS
+from ..routes import Place, page
 from .answers import plain_errors
 from .exchange import blamed
 
 CURVE = "secp256r1"
 
 
-def routes(base: str) -> list[web.RouteDef]:
+def routes(base: str) -> list[Place]:
     """The routes below `base`, such as /leshan/api."""
     return [
-        web.get(f"{base}/security/server", plain_errors(show_security)),
-        web.get(f"{base}/server/security", plain_errors(show_security)),
-        web.get(f"{base}/server/endpoint", plain_errors(list_endpoints)),
+        page(f"{base}/security/server", plain_errors(show_security)),
+        page(f"{base}/server/security", plain_errors(show_security)),
+        page(f"{base}/server/endpoint", plain_errors(list_endpoints)),
     ]
 
 
