@@ -1,6 +1,6 @@
 # For developers: thin calls of the scripts that ./run and ./test use too.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock registry interop fuzz bench clean
+.PHONY: help run test check texts lock registry interop fuzz bench clean
 
 BIN := .venv/bin
 
@@ -20,6 +20,10 @@ check: ## Lint, format, types, import contracts, the tree and its scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_tree.py
+
+texts: ## Bring the catalogues of http/locale up to date; says what is not translated
+	scripts/setup.sh run
+	$(BIN)/python -m tools.texts
 
 lock: ## Remake requirements/*.txt and package-lock.json
 	scripts/setup.sh run

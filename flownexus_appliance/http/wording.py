@@ -2,6 +2,9 @@
 
 `static/js/format.js` does the same in the browser for what arrives live; tests/browser holds the two
 against each other. What programs read (the API) does not pass through here.
+
+The functions write in the language of the request. The tables are English, to be translated where they are
+shown.
 """
 
 from collections.abc import Mapping
@@ -9,147 +12,199 @@ from datetime import datetime
 from typing import Final
 
 from ..lwm2m.units import display_unit
+from .language import ENGLISH, N_, gettext, language, ngettext
 
 NARROW_SPACE: Final = "\u202f"
 MINUS: Final = "\u2212"
+MONTHS: Final = (
+    N_("Jan"),
+    N_("Feb"),
+    N_("Mar"),
+    N_("Apr"),
+    N_("May"),
+    N_("Jun"),
+    N_("Jul"),
+    N_("Aug"),
+    N_("Sep"),
+    N_("Oct"),
+    N_("Nov"),
+    N_("Dec"),
+)
 
-STATES: Final[Mapping[str, str]] = {"online": "Online", "sleeping": "Sleeping", "offline": "Offline"}
+STATES: Final[Mapping[str, str]] = {
+    "online": N_("Online"),
+    "sleeping": N_("Sleeping"),
+    "offline": N_("Offline"),
+}
 STATE_NOTES: Final[Mapping[str, str]] = {
-    "online": "listening",
-    "sleeping": "wakes by itself",
-    "offline": "not reachable",
+    "online": N_("listening"),
+    "sleeping": N_("wakes by itself"),
+    "offline": N_("not reachable"),
 }
 
-CREDENTIAL_KINDS: Final[Mapping[str, str]] = {"psk": "Pre-shared key", "certificate": "Certificate"}
+CREDENTIAL_KINDS: Final[Mapping[str, str]] = {"psk": N_("Pre-shared key"), "certificate": N_("Certificate")}
 CREDENTIAL_STATES: Final[Mapping[str, str]] = {
-    "offered": "Waiting for its first use",
-    "active": "In use",
-    "replaced": "Replaced",
-    "revoked": "Removed",
+    "offered": N_("Waiting for its first use"),
+    "active": N_("In use"),
+    "replaced": N_("Replaced"),
+    "revoked": N_("Removed"),
 }
 CREDENTIAL_ORIGINS: Final[Mapping[str, str]] = {
-    "operator": "Made here",
-    "enrolment": "Enrolled by itself",
-    "bootstrap": "Renewed by bootstrap",
+    "operator": N_("Made here"),
+    "enrolment": N_("Enrolled by itself"),
+    "bootstrap": N_("Renewed by bootstrap"),
 }
 CERTIFICATE_KINDS: Final[Mapping[str, str]] = {
-    "root": "Root",
-    "cross": "Bridge to the newer root",
-    "dtls": "Shown to devices (CoAP over DTLS)",
-    "https": "Shown to browsers (HTTPS)",
+    "root": N_("Root"),
+    "cross": N_("Bridge to the newer root"),
+    "dtls": N_("Shown to devices (CoAP over DTLS)"),
+    "https": N_("Shown to browsers (HTTPS)"),
 }
 CERTIFICATE_STATES: Final[Mapping[str, str]] = {
-    "current": "In use",
-    "old": "Still trusted",
-    "provisional": "Provisional",
+    "current": N_("In use"),
+    "old": N_("Still trusted"),
+    "provisional": N_("Provisional"),
+}
+# What happens to a certificate by itself, by kind and state: for who does not read the English of pki/.
+CERTIFICATE_REASONS: Final[Mapping[tuple[str, str], str]] = {
+    ("root", "current"): N_(
+        "It will be rolled over to a new root long before its end, so that every device can learn of the new"
+        " one while both are trusted."
+    ),
+    ("root", "old"): N_(
+        "A newer root has taken its place. Devices that know only this one go on until its overlap ends; by"
+        " then they must have got the newer one, which a bootstrap brings them."
+    ),
+    ("cross", "current"): N_("It leads devices that know only the older root to the newer one."),
+    ("dtls", "current"): N_(
+        "It will be made anew when two thirds of its life are over; no connection is lost by that."
+    ),
+    ("https", "current"): N_(
+        "It will be made anew when two thirds of its life are over; no connection is lost by that."
+    ),
+    ("https", "provisional"): N_("It is signed by itself and serves until the clock is right."),
 }
 
-SWITCH: Final[Mapping[str, str]] = {"true": "On", "false": "Off"}
-YES_NO: Final[Mapping[str, str]] = {"true": "Yes", "false": "No"}
+SWITCH: Final[Mapping[str, str]] = {"true": N_("On"), "false": N_("Off")}
+YES_NO: Final[Mapping[str, str]] = {"true": N_("Yes"), "false": N_("No")}
 # From here on, resource ids are the reusable ones, where a boolean is a switch or a sensor.
 FIRST_REUSABLE: Final = 2048
 
 # Enumerations, by object and resource id (LwM2M Core 1.1.1 appendix E.4 and E.6).
 MEANINGS: Final[Mapping[tuple[int, int], Mapping[str, str]]] = {
     (3, 6): {
-        "0": "DC power",
-        "1": "Internal battery",
-        "2": "External battery",
-        "3": "Fuel cell",
-        "4": "Power over Ethernet",
-        "5": "USB",
-        "6": "Mains",
-        "7": "Solar",
+        "0": N_("DC power"),
+        "1": N_("Internal battery"),
+        "2": N_("External battery"),
+        "3": N_("Fuel cell"),
+        "4": N_("Power over Ethernet"),
+        "5": N_("USB"),
+        "6": N_("Mains"),
+        "7": N_("Solar"),
     },
     (3, 11): {
-        "0": "No error",
-        "1": "Low battery",
-        "2": "External power is off",
-        "3": "GPS failure",
-        "4": "Weak signal",
-        "5": "Out of memory",
-        "6": "SMS failure",
-        "7": "No IP connection",
-        "8": "Peripheral failure",
+        "0": N_("No error"),
+        "1": N_("Low battery"),
+        "2": N_("External power is off"),
+        "3": N_("GPS failure"),
+        "4": N_("Weak signal"),
+        "5": N_("Out of memory"),
+        "6": N_("SMS failure"),
+        "7": N_("No IP connection"),
+        "8": N_("Peripheral failure"),
     },
     (3, 20): {
-        "0": "Normal",
-        "1": "Charging",
-        "2": "Fully charged",
-        "3": "Damaged",
-        "4": "Low",
-        "5": "Not installed",
-        "6": "Unknown",
+        "0": N_("Normal"),
+        "1": N_("Charging"),
+        "2": N_("Fully charged"),
+        "3": N_("Damaged"),
+        "4": N_("Low"),
+        "5": N_("Not installed"),
+        "6": N_("Unknown"),
     },
-    (5, 3): {"0": "Idle", "1": "Downloading", "2": "Downloaded", "3": "Updating"},
+    (5, 3): {"0": N_("Idle"), "1": N_("Downloading"), "2": N_("Downloaded"), "3": N_("Updating")},
     (5, 5): {
-        "0": "None yet",
-        "1": "Updated",
-        "2": "Not enough flash memory",
-        "3": "Out of memory",
-        "4": "Connection lost",
-        "5": "Integrity check failed",
-        "6": "Unsupported package",
-        "7": "Invalid address",
-        "8": "Update failed",
-        "9": "Unsupported protocol",
-        "10": "Cancelled",
-        "11": "Deferred",
+        "0": N_("None yet"),
+        "1": N_("Updated"),
+        "2": N_("Not enough flash memory"),
+        "3": N_("Out of memory"),
+        "4": N_("Connection lost"),
+        "5": N_("Integrity check failed"),
+        "6": N_("Unsupported package"),
+        "7": N_("Invalid address"),
+        "8": N_("Update failed"),
+        "9": N_("Unsupported protocol"),
+        "10": N_("Cancelled"),
+        "11": N_("Deferred"),
+    },
+    (5, 8): {
+        "0": "CoAP",
+        "1": "CoAPS",
+        "2": "HTTP",
+        "3": "HTTPS",
+        "4": N_("CoAP over TCP"),
+        "5": N_("CoAP over TLS"),
+    },
+    (5, 9): {
+        "0": N_("Pull only"),
+        "1": N_("Push only"),
+        "2": N_("Push or pull"),
     },
 }
 
 # What an operation is called, and what it is told by; %(paths)s are its paths.
 OPERATION_NAMES: Final[Mapping[str, str]] = {
-    "read": "Read",
-    "write": "Write",
-    "write_partial": "Partial update",
-    "write_attributes": "Write-Attributes",
-    "discover": "Discover",
-    "execute": "Execute",
-    "create": "Create",
-    "delete": "Delete",
-    "read_composite": "Read-Composite",
-    "write_composite": "Write-Composite",
-    "observe": "Observe",
-    "observe_composite": "Observe-Composite",
-    "cancel": "Cancel observation",
-    "cancel_passive": "Cancel observation, passively",
+    "read": N_("Read"),
+    "write": N_("Write"),
+    "write_partial": N_("Partial update"),
+    "write_attributes": N_("Write-Attributes"),
+    "discover": N_("Discover"),
+    "execute": N_("Execute"),
+    "create": N_("Create"),
+    "delete": N_("Delete"),
+    "read_composite": N_("Read-Composite"),
+    "write_composite": N_("Write-Composite"),
+    "observe": N_("Observe"),
+    "observe_composite": N_("Observe-Composite"),
+    "cancel": N_("Cancel observation"),
+    "cancel_passive": N_("Cancel observation, passively"),
 }
 OPERATION_TITLES: Final[Mapping[str, str]] = {
-    "read": "Read of %(paths)s",
-    "write": "Write to %(paths)s",
-    "write_partial": "Partial update of %(paths)s",
-    "write_attributes": "Write-Attributes of %(paths)s",
-    "discover": "Discover of %(paths)s",
-    "execute": "Execute of %(paths)s",
-    "create": "Create in %(paths)s",
-    "delete": "Delete of %(paths)s",
-    "read_composite": "Read-Composite of %(paths)s",
-    "write_composite": "Write-Composite of %(paths)s",
-    "observe": "Observation of %(paths)s",
-    "observe_composite": "Composite observation of %(paths)s",
-    "cancel": "End of the observation of %(paths)s",
-    "cancel_passive": "Passive end of the observation of %(paths)s",
+    "read": N_("Read of %(paths)s"),
+    "write": N_("Write to %(paths)s"),
+    "write_partial": N_("Partial update of %(paths)s"),
+    "write_attributes": N_("Write-Attributes of %(paths)s"),
+    "discover": N_("Discover of %(paths)s"),
+    "execute": N_("Execute of %(paths)s"),
+    "create": N_("Create in %(paths)s"),
+    "delete": N_("Delete of %(paths)s"),
+    "read_composite": N_("Read-Composite of %(paths)s"),
+    "write_composite": N_("Write-Composite of %(paths)s"),
+    "observe": N_("Observation of %(paths)s"),
+    "observe_composite": N_("Composite observation of %(paths)s"),
+    "cancel": N_("End of the observation of %(paths)s"),
+    "cancel_passive": N_("Passive end of the observation of %(paths)s"),
 }
 OPERATION_STATUS: Final[Mapping[str, str]] = {
-    "QUEUED": "Waiting",
-    "SENDING": "Running",
-    "CONFIRMED": "Done",
-    "FAILED": "Failed",
-    "EXPIRED": "Expired",
-    "CANCELLED": "Cancelled",
+    "QUEUED": N_("Waiting"),
+    "SENDING": N_("Running"),
+    "CONFIRMED": N_("Done"),
+    "FAILED": N_("Failed"),
+    "EXPIRED": N_("Expired"),
+    "CANCELLED": N_("Cancelled"),
 }
 ASKED_BY: Final[Mapping[str, str]] = {
-    "web": "Browser or REST",
-    "console": "Command line",
-    "leshan": "Leshan's API",
+    "web": N_("Browser or REST"),
+    "console": N_("Command line"),
+    "leshan": N_("Leshan's API"),
+    "watch list": N_("watch list"),
 }
 # The states of an observation, as `ports.Reporting` names them.
 OBSERVATION_STATES: Final[Mapping[str, str]] = {
-    "active": "The device reports it by itself",
-    "waiting": "Will be asked for when the device listens",
-    "refused": "The device refuses to report it",
-    "off": "Ended here, so the watch list leaves it alone",
+    "active": N_("The device reports it by itself"),
+    "waiting": N_("Will be asked for when the device listens"),
+    "refused": N_("The device refuses to report it"),
+    "off": N_("Ended here, so the watch list leaves it alone"),
 }
 # CoAP codes (RFC 7252 12.1.2, RFC 7959 6, RFC 8132 6), and what LwM2M makes of them (Transport 1.1.1 6.4).
 CODE_NAMES: Final[Mapping[str, str]] = {
@@ -181,51 +236,55 @@ CODE_NAMES: Final[Mapping[str, str]] = {
     "5.05": "Proxying Not Supported",
 }
 CODE_MEANINGS: Final[Mapping[str, str]] = {
-    "4.00": "the device does not take the request, or the value, as it is",
-    "4.01": "the device does not let this server do that",
-    "4.02": "the device does not know an option of the request",
-    "4.03": "the device does not let this server do that",
-    "4.04": "the device has no such object, instance or resource",
-    "4.05": "the device does not allow that on this path",
-    "4.06": "the device cannot answer in that format",
-    "4.08": "parts of the request did not reach the device",
-    "4.09": "the device cannot do that in its present state",
-    "4.12": "a condition of the request is not met",
-    "4.13": "the device has no room for so much at once",
-    "4.15": "the device does not understand the format",
-    "4.22": "the device understands the request and cannot follow it",
-    "4.29": "the device asks for fewer requests",
-    "5.00": "something went wrong in the device",
-    "5.01": "the device cannot do that at all",
-    "5.03": "the device has no time now",
-    "5.04": "what stands behind the device does not answer",
+    "4.00": N_("the device does not take the request, or the value, as it is"),
+    "4.01": N_("the device does not let this server do that"),
+    "4.02": N_("the device does not know an option of the request"),
+    "4.03": N_("the device does not let this server do that"),
+    "4.04": N_("the device has no such object, instance or resource"),
+    "4.05": N_("the device does not allow that on this path"),
+    "4.06": N_("the device cannot answer in that format"),
+    "4.08": N_("parts of the request did not reach the device"),
+    "4.09": N_("the device cannot do that in its present state"),
+    "4.12": N_("a condition of the request is not met"),
+    "4.13": N_("the device has no room for so much at once"),
+    "4.15": N_("the device does not understand the format"),
+    "4.22": N_("the device understands the request and cannot follow it"),
+    "4.29": N_("the device asks for fewer requests"),
+    "5.00": N_("something went wrong in the device"),
+    "5.01": N_("the device cannot do that at all"),
+    "5.03": N_("the device has no time now"),
+    "5.04": N_("what stands behind the device does not answer"),
 }
 # What an Execute does that one may regret (LwM2M Core 1.1.1 appendix E; object 9 of the registry).
 CONSEQUENCES: Final[Mapping[tuple[int, int], str]] = {
-    (1, 4): "The device signs off and stays away for as long as its resource 5 says, a day if it has none.",
-    (1, 9): "The device leaves, and comes back with what its bootstrap server gives it.",
-    (3, 4): "The device restarts. What it is doing now is interrupted.",
-    (3, 5): "The device goes back to its factory settings. Its credentials may go with the rest, and then it "
-    "cannot come back by itself.",
-    (5, 2): "The device installs the firmware it has downloaded, and restarts.",
-    (8, 3): "The device erases what its user keeps on it.",
-    (9, 4): "The device installs the software it has downloaded.",
-    (9, 6): "The device removes the software.",
-    (9, 11): "The device stops the software.",
+    (1, 4): N_(
+        "The device signs off and stays away for as long as its resource 5 says, a day if it has none."
+    ),
+    (1, 9): N_("The device leaves, and comes back with what its bootstrap server gives it."),
+    (3, 4): N_("The device restarts. What it is doing now is interrupted."),
+    (3, 5): N_(
+        "The device goes back to its factory settings. Its credentials may go with the rest, and then it "
+        "cannot come back by itself."
+    ),
+    (5, 2): N_("The device installs the firmware it has downloaded, and restarts."),
+    (8, 3): N_("The device erases what its user keeps on it."),
+    (9, 4): N_("The device installs the software it has downloaded."),
+    (9, 6): N_("The device removes the software."),
+    (9, 11): N_("The device stops the software."),
 }
 
 # Units that LwM2M Core 1.1.1 E.4 gives in words and the registry's newer versions leave out.
 CORE_UNITS: Final[Mapping[tuple[int, int], str]] = {(3, 7): "mV", (3, 8): "mA", (3, 10): "KB"}
 
 CONTENT_FORMATS: Final[Mapping[int, str]] = {
-    0: "plain text",
-    40: "link format",
-    42: "opaque",
+    0: N_("plain text"),
+    40: N_("link format"),
+    42: N_("opaque"),
     60: "CBOR",
     110: "SenML JSON",
     112: "SenML CBOR",
-    1542: "TLV (old number)",
-    1543: "JSON (old number)",
+    1542: N_("TLV (old number)"),
+    1543: N_("JSON (old number)"),
     11542: "TLV",
     11543: "JSON",
     11544: "LwM2M CBOR",
@@ -248,7 +307,7 @@ def number_text(value: float, *, degrees: bool = False) -> str:
     size = abs(value)
     if size != 0 and not 0.001 <= size < 1e15:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
-        return _signed(f"{mantissa}e{int(exponent)}")
+        return _signed(_decimal(f"{mantissa}e{int(exponent)}"))
     if degrees:
         decimals = 5
     elif size >= 10_000:
@@ -280,7 +339,9 @@ def span_text(span_ms: int) -> str:
     """How long something took: 40 ms, 1.2 s, then as `duration_text`."""
     if span_ms < 1000:
         return f"{span_ms} ms"
-    return f"{span_ms / 1000:.1f} s" if span_ms < 60_000 else duration_text(span_ms / 1000)
+    if span_ms < 60_000:
+        return _decimal(f"{span_ms / 1000:.1f} s")
+    return duration_text(span_ms / 1000)
 
 
 def left_text(until_ms: int, now_ms: int) -> str:
@@ -299,16 +360,20 @@ def fingerprint_text(digest: str) -> str:
 def ago_text(then_ms: int, now_ms: int) -> str:
     """How long ago; a moment in the near future (a device's clock) counts as now."""
     seconds = (now_ms - then_ms) / 1000
-    return "just now" if seconds < 2 else f"{duration_text(seconds)} ago"
+    if seconds < 2:
+        return gettext("just now")
+    return gettext("%(span)s ago") % {"span": duration_text(seconds)}
 
 
 def ahead_text(then_ms: int, now_ms: int) -> str:
     """How far ahead; what should have happened already is due now. Years from two on."""
     seconds = (then_ms - now_ms) / 1000
     if seconds < 1:
-        return "due now"
+        return gettext("due now")
     years = int(seconds / (365.25 * 86400))
-    return f"in {years} years" if years >= 2 else f"in {duration_text(seconds)}"
+    if years >= 2:
+        return ngettext("in %(num)s year", "in %(num)s years", years) % {"num": years}
+    return gettext("in %(span)s") % {"span": duration_text(seconds)}
 
 
 def moment_text(time_ms: int) -> str:
@@ -317,15 +382,28 @@ def moment_text(time_ms: int) -> str:
         moment = datetime.fromtimestamp(time_ms / 1000).astimezone()
     except (OverflowError, ValueError, OSError):
         return f"{time_ms} ms"
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{moment.day} {months[moment.month - 1]} {moment.year}, {moment:%H:%M}"
+    return gettext("%(day)s %(month)s %(year)s, %(time)s") % {
+        "day": moment.day,
+        "month": gettext(MONTHS[moment.month - 1]),
+        "year": moment.year,
+        "time": f"{moment:%H:%M}",
+    }
 
 
 def labels_of(object_id: int, resource_id: int, data_type: str) -> Mapping[str, str] | None:
     """The words for a boolean's or an enumeration's values, None where the value speaks for itself."""
     if data_type == "boolean":
-        return SWITCH if resource_id >= FIRST_REUSABLE else YES_NO
-    return MEANINGS.get((object_id, resource_id))
+        labels = SWITCH if resource_id >= FIRST_REUSABLE else YES_NO
+    elif (object_id, resource_id) in MEANINGS:
+        labels = MEANINGS[object_id, resource_id]
+    else:
+        return None
+    return labels if language() is ENGLISH else {key: gettext(words) for key, words in labels.items()}
+
+
+def asked_by_text(name: str) -> str:
+    """Who asked for something: a person by name, or the way it came."""
+    return gettext(ASKED_BY[name]) if name in ASKED_BY else name
 
 
 def code_text(code: str) -> str:
@@ -338,7 +416,12 @@ def _grouped(digits: str) -> str:
     whole, dot, rest = digits.partition(".")
     if len(whole.lstrip("-")) > 4:
         whole = f"{int(whole):,}".replace(",", NARROW_SPACE)
-    return whole + dot + rest
+    return _decimal(whole + dot + rest)
+
+
+def _decimal(digits: str) -> str:
+    """A number with the decimal sign of the language."""
+    return digits.replace(".", language().decimal)
 
 
 def _signed(digits: str) -> str:

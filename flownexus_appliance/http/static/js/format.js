@@ -1,9 +1,13 @@
 // How values and times are written: the same as http/wording.py does for the first view of a page.
-import { TEXTS } from "./texts.js";
+import { DECIMAL, _ } from "./language.js";
 
 const NARROW_SPACE = "\u202f";
 const MINUS = "\u2212";
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/** The months as they stand in a date. */
+export const MONTHS = [
+  _("Jan"), _("Feb"), _("Mar"), _("Apr"), _("May"), _("Jun"),
+  _("Jul"), _("Aug"), _("Sep"), _("Oct"), _("Nov"), _("Dec"),
+];
 
 /** A value as text by its kind: number, degrees, labels, time or text. */
 export function valueText(value, kind, labels, dataType) {
@@ -21,7 +25,7 @@ export function numberText(value, degrees = false, whole = false) {
   value += 0; // there is no minus zero for people
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e15)) {
-    return signed(value.toExponential(2).replace("e+", "e"));
+    return signed(decimalText(value.toExponential(2).replace("e+", "e")));
   }
   let decimals = size >= 1 || size === 0 ? 2 : 3;
   if (degrees) decimals = 5;
@@ -40,7 +44,7 @@ export function durationText(seconds) {
 
 export function agoText(thenMs, nowMs) {
   const seconds = (nowMs - thenMs) / 1000;
-  return seconds < 2 ? TEXTS.justNow : TEXTS.ago(durationText(seconds));
+  return seconds < 2 ? _("just now") : _("%(span)s ago", { span: durationText(seconds) });
 }
 
 /** How long something lasts yet, as a clock counts down: 9:05. */
@@ -55,8 +59,8 @@ export function leftText(untilMs, nowMs) {
 export function momentText(timeMs) {
   const moment = new Date(timeMs);
   if (Number.isNaN(moment.getTime())) return `${timeMs} ms`;
-  const day = `${moment.getDate()} ${MONTHS[moment.getMonth()]} ${moment.getFullYear()}`;
-  return `${day}, ${clockText(moment)}`;
+  const [day, month, year] = [moment.getDate(), MONTHS[moment.getMonth()], moment.getFullYear()];
+  return _("%(day)s %(month)s %(year)s, %(time)s", { day, month, year, time: clockText(moment) });
 }
 
 /** Hours and minutes, with seconds where asked for. */
@@ -67,14 +71,19 @@ export function clockText(moment, withSeconds = false) {
 }
 
 export function dayText(moment) {
-  return `${moment.getDate()} ${MONTHS[moment.getMonth()]}`;
+  return _("%(day)s %(month)s", { day: moment.getDate(), month: MONTHS[moment.getMonth()] });
+}
+
+/** Digits as programs write them, with the decimal sign of the page's language. */
+export function decimalText(digits) {
+  return digits.replace(".", DECIMAL);
 }
 
 function grouped(digits) {
   const [whole, rest] = digits.split(".");
   const long = whole.replace("-", "").length > 4;
   const groups = long ? whole.replace(/\B(?=(\d{3})+$)/g, NARROW_SPACE) : whole;
-  return rest === undefined ? groups : `${groups}.${rest}`;
+  return rest === undefined ? groups : `${groups}${DECIMAL}${rest}`;
 }
 
 function signed(digits) {
