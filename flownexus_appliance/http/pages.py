@@ -9,28 +9,37 @@ from ..errors import UsageError, clean
 from . import (
     credentials,
     devices,
+    manifest,
+    pages_about,
+    pages_account,
+    pages_audit,
     pages_bootstrap,
     pages_certificates,
+    pages_compare,
     pages_credentials,
     pages_enrolment,
+    pages_firmware,
+    pages_help,
     pages_operations,
+    pages_overview,
+    pages_people,
     pages_resources,
+    pages_sign_in,
+    pages_system,
     requests,
     views,
+    views_firmware,
     views_operations,
     views_tree,
     views_trust,
-    wording,
 )
 from .api_bootstrap import entry as bootstrap_entry
 from .credentials import CredentialQuestion
 from .pages_frame import render, set_up_templates
 from .pages_once import ONCE, Once
 from .ports import PARTS, Parts
-from .routes import MAX_ID
+from .routes import MAX_ID, Place, page
 
-PAGE_SIZE: Final = 50
-MAX_PAGE: Final = 100_000
 MAX_CREDENTIALS: Final = 50
 TIMELINE: Final = 10
 
@@ -41,47 +50,27 @@ def set_up(app: web.Application, parts: Parts) -> None:
     app[ONCE] = Once(parts.now_ms)
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.get("/", overview),
-        web.get("/devices/{endpoint}", device_page),
+        *pages_overview.routes(),
+        *pages_about.routes(),
+        page("/devices/{endpoint}", device_page),
+        *pages_compare.routes(),
         *pages_credentials.routes(),
         *pages_enrolment.routes(),
         *pages_certificates.routes(),
         *pages_bootstrap.routes(),
+        *pages_firmware.routes(),
         *pages_operations.routes(),
         *pages_resources.routes(),
+        *pages_sign_in.routes(),
+        *pages_account.routes(),
+        *pages_people.routes(),
+        *pages_audit.routes(),
+        *pages_system.routes(),
+        *pages_help.routes(),
+        *manifest.routes(),
     ]
-
-
-async def overview(request: web.Request) -> web.Response:
-    """The fleet at a glance: ?q=, ?state=, ?page="""
-    parts = request.app[PARTS]
-    number = requests.whole(request, "page", 1, 1, MAX_PAGE)
-    question = requests.question(request)
-    # Before anything is read: what happens from here on, the stream repeats.
-    position = parts.hub.last_number
-    found, total = await devices.page_numbered(parts, question, number, PAGE_SIZE)
-    latest = await parts.reader.latest_of([one.endpoint for one in found])
-    cards = [views.card(one, latest[one.endpoint], parts.models) for one in found]
-    counts = {state: parts.fleet.counts().get(state, 0) for state in wording.STATES}
-    return _page(
-        request,
-        "overview.html",
-        position,
-        cards=cards,
-        counts=counts,
-        fleet_size=sum(counts.values()),
-        question=question,
-        number=number,
-        pages=max(1, -(-total // PAGE_SIZE)),
-        total=total,
-        first=(number - 1) * PAGE_SIZE + 1,
-        coap_uris=parts.coap_uris,
-        plain=parts.plain,
-        doubt=parts.certificates.doubt(),
-        enrolment=parts.credentials.enrolment(),
-    )
 
 
 async def device_page(request: web.Request) -> web.Response:
@@ -115,6 +104,7 @@ async def device_page(request: web.Request) -> web.Response:
         told=await pages_operations.told(request, device.endpoint),
         timeline=views_operations.operation_views(parts, timeline),
         operations_url=views_operations.listing(question),
+        firmware=views_firmware.card(device, latest, found.readings, parts.fleet),
         connection=views_trust.connection(device, parts.fleet.proof(device.endpoint)),
         credentials=[view for view in held if view.entry.good],
         ended=[view for view in held if not view.entry.good],

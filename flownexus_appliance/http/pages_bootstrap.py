@@ -6,13 +6,16 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..errors import ApplianceError
 from ..lwm2m.bootstrap_config import Security, parse_config, read_config
 from . import pages_forms
 from .api_bootstrap import entry
+from .language import gettext
 from .pages_forms import Form, Problem
 from .pages_frame import render
 from .ports import PARTS
+from .routes import Place, form, page
 from .views import device_url
 
 WHOLE: Final = (
@@ -30,15 +33,15 @@ MAX_LISTED: Final = 200
 _NAMED: Final = re.compile(r"bootstrap configuration, ([a-z_]+)")
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.get("/bootstrap", show),
-        web.post("/bootstrap", save),
-        web.post("/bootstrap/default", forget),
-        web.get("/devices/{endpoint}/bootstrap", show),
-        web.post("/devices/{endpoint}/bootstrap", save),
-        web.post("/devices/{endpoint}/bootstrap/default", forget),
-        web.post("/devices/{endpoint}/bootstrap/ask", ask),
+        page("/bootstrap", show, Role.ADMIN),
+        form("/bootstrap", save, Role.ADMIN),
+        form("/bootstrap/default", forget, Role.ADMIN),
+        page("/devices/{endpoint}/bootstrap", show, Role.ADMIN),
+        form("/devices/{endpoint}/bootstrap", save, Role.ADMIN),
+        form("/devices/{endpoint}/bootstrap/default", forget, Role.ADMIN),
+        form("/devices/{endpoint}/bootstrap/ask", ask, Role.OPERATOR),
     ]
 
 
@@ -84,7 +87,9 @@ async def ask(request: web.Request) -> web.Response:
     except ApplianceError as error:
         return await _form(request, problem=Problem.of(error, {}))
     if result.status != "CONFIRMED":
-        told = result.outcome.message or f"the device answered {result.outcome.code}"
+        told = result.outcome.message or gettext("the device answered %(code)s") % {
+            "code": result.outcome.code
+        }
         return await _form(request, problem=Problem("", told, result.outcome.hint, 502))
     return pages_forms.see_other(f"{_url(endpoint)}?done=asked")
 
@@ -145,6 +150,7 @@ async def _form(
     return render(
         request,
         "bootstrap.html",
+        tab="" if endpoint else "bootstrap",
         status=200 if problem is None else problem.status,
         # The long form of a configuration that was refused may hold keys.
         secret=True,

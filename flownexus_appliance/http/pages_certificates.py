@@ -1,31 +1,36 @@
 """The certificates for people: what is valid until when and why, rotation, and the roots' roll-over."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..errors import ApplianceError
 from ..pki.roots import OVERLAP
-from . import pages_forms, views_trust
+from . import pages_forms, provisioning, views_trust
 from .api_certificates import MAX_OVERLAP_DAYS, MIN_OVERLAP_DAYS, entries
 from .pages_forms import Form, Problem
 from .pages_frame import render
 from .ports import PARTS
+from .routes import Place, form, page
 
-PLACE: Final = "certificates"
+TAB: Final = "certificates"
 DONE: Final = ("rotated", "rolled", "finished")
+ROOT_TYPE: Final = "application/x-x509-ca-cert"
 FIELDS: Final = {"overlap_invalid": "days"}
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.get("/certificates", show),
-        web.post("/certificates/rotate", rotate),
-        web.get("/certificates/roll-over", ask_roll_over),
-        web.post("/certificates/roll-over", roll_over),
-        web.get("/certificates/roll-over/finish", ask_finish),
-        web.post("/certificates/roll-over/finish", finish),
+        page("/certificates", show),
+        page("/ca.crt", newest_root, None),  # who does not trust the box yet cannot sign in to it
+        form("/certificates/rotate", rotate, Role.ADMIN),
+        page("/certificates/roll-over", ask_roll_over, Role.ADMIN),
+        form("/certificates/roll-over", roll_over, Role.ADMIN),
+        page("/certificates/roll-over/finish", ask_finish, Role.ADMIN),
+        form("/certificates/roll-over/finish", finish, Role.ADMIN),
     ]
 
 
@@ -33,6 +38,14 @@ async def show(request: web.Request) -> web.Response:
     """What there is, what comes next, and what can be done: ?done= tells what has just been done."""
     done = request.query.get("done", "")
     return _certificates(request, done=done if done in DONE else "")
+
+
+async def newest_root(request: web.Request) -> web.Response:
+    """The newest root (RFC 7468), under the type at which browsers and phones offer to trust it."""
+    newest = provisioning.trusted_roots(request.app[PARTS].certificates)[0]
+    response = web.Response(text=ssl.DER_cert_to_PEM_cert(newest), content_type=ROOT_TYPE)
+    response.headers["Cache-Control"] = "no-cache"
+    return response
 
 
 async def rotate(request: web.Request) -> web.Response:
@@ -86,7 +99,7 @@ def _confirm(request: web.Request, template: str, form: Form, problem: Problem |
     return render(
         request,
         template,
-        place=PLACE,
+        tab=TAB,
         status=200 if problem is None else problem.status,
         page=_page(request),
         usual_days=OVERLAP.days,
@@ -99,7 +112,7 @@ def _certificates(request: web.Request, problem: Problem | None = None, done: st
     return render(
         request,
         "certificates.html",
-        place=PLACE,
+        tab=TAB,
         status=200 if problem is None else problem.status,
         page=_page(request),
         problem=problem,

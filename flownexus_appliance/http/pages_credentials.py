@@ -4,10 +4,11 @@ from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.credentials import ProofKind
 from ..errors import ApplianceError, UsageError, clean
 from ..pki.devices import VALIDITY
-from . import pages_forms, provisioning, views_recipes, views_trust
+from . import guard, pages_forms, provisioning, qr, views_recipes, views_trust
 from .api_credentials import MAX_VALID_DAYS
 from .credentials import CredentialEntry, entry_of
 from .pages_forms import Form, Problem
@@ -15,8 +16,12 @@ from .pages_frame import render
 from .pages_once import ONCE
 from .ports import PARTS
 from .provisioning import Given
+from .routes import Place, form, page
 from .views import device_url
+from .views_arrival import arrival
+from .views_recipes import CLIENTS
 
+DEFAULT_CLIENT: Final = "zephyr"
 KINDS: Final = tuple(kind.value for kind in ProofKind)
 # Which field of the form an error is about.
 FIELDS: Final = {
@@ -36,22 +41,24 @@ FIELDS: Final = {
 GONE: Final = 410
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     # Not below /devices/, where every name is a device's.
     return [
-        web.get("/add-device", ask_add),
-        web.post("/add-device", add),
-        web.get("/given/{name}", show_given, allow_head=False),  # to look is to take
-        web.get("/credentials/{id}/renew", ask_renew),
-        web.post("/credentials/{id}/renew", renew),
-        web.get("/credentials/{id}/remove", ask_remove),
-        web.post("/credentials/{id}/remove", remove),
+        page("/add-device", ask_add, Role.OPERATOR),
+        form("/add-device", add, Role.OPERATOR),
+        page("/given/{name}", show_given, Role.OPERATOR, head=False),  # to look is to take
+        page("/credentials/{id}/arrival", show_arrival, Role.OPERATOR),
+        page("/credentials/{id}/renew", ask_renew, Role.OPERATOR),
+        form("/credentials/{id}/renew", renew, Role.OPERATOR),
+        page("/credentials/{id}/remove", ask_remove, Role.OPERATOR),
+        form("/credentials/{id}/remove", remove, Role.OPERATOR),
     ]
 
 
 async def ask_add(request: web.Request) -> web.Response:
-    """The form for a device; ?endpoint= fills in its name."""
-    return _add_form(request, Form({"endpoint": request.query.get("endpoint", ""), "kind": "psk"}))
+    """The form for a device; ?endpoint= fills in its name, ?client= what it is."""
+    asked = {name: request.query.get(name, "") for name in ("endpoint", "client")}
+    return _add_form(request, Form({**asked, "kind": "psk"}))
 
 
 async def add(request: web.Request) -> web.Response:
@@ -63,6 +70,7 @@ async def add(request: web.Request) -> web.Response:
         if not endpoint:
             raise UsageError("endpoint_missing", "the device has no name", "give it one")
         kind = pages_forms.chosen(form.text("kind"), KINDS, "kind")
+        client = pages_forms.chosen(form.text("client") or DEFAULT_CLIENT, tuple(CLIENTS), "client")
         label = form.text("label")[: provisioning.MAX_LABEL]
         if kind == ProofKind.PSK:
             given = await provisioning.give_psk(
@@ -74,23 +82,44 @@ async def add(request: web.Request) -> web.Response:
             )
     except ApplianceError as error:
         return _add_form(request, form, Problem.of(error, FIELDS))
-    return _hand_over(request, given)
+    request[guard.DETAIL] = endpoint
+    return _hand_over(request, given, client)
 
 
 async def show_given(request: web.Request) -> web.Response:
-    """What was made, this once."""
-    given = request.app[ONCE].take(request.match_info["name"])
+    """What was made, this once; ?for= is the client to begin with."""
+    parts, name = request.app[PARTS], request.match_info["name"]
+    given = request.app[ONCE].take(name)
     if not isinstance(given, Given):
-        return render(request, "given_gone.html", status=GONE, secret=True)
-    known = request.app[PARTS].credentials.of(given.credential.endpoint)
+        return render(request, "given_gone.html", status=GONE, secret=True, view=_told(request, name))
+    # Before anything is read: what happens from here on, the stream repeats.
+    position = parts.hub.last_number
+    material = views_recipes.material_of(given)
     return render(
         request,
         "given.html",
         secret=True,
         given=given,
-        uri=views_recipes.secure_uri(given.uris),
-        recipes=views_recipes.recipes(given),
-        count=len(known),
+        uri=material.uri,
+        recipes=views_recipes.recipes(given, request.query.get("for", "")),
+        qr=qr.svg(qr.provisioning_text(material)) if material.uri else None,
+        count=len(parts.credentials.of(given.credential.endpoint)),
+        arrival=await arrival(parts, given.credential.id),
+        stream_after=position,
+    )
+
+
+async def show_arrival(request: web.Request) -> web.Response:
+    """Whether the device has come by the credential; the page of the key asks for it again and again."""
+    entry = _entry(request)
+    parts = request.app[PARTS]
+    position = parts.hub.last_number
+    return render(
+        request,
+        "arrival.html",
+        arrival=await arrival(parts, entry.id),
+        uri=views_recipes.secure_uri(parts.coap_uris),
+        stream_after=position,
     )
 
 
@@ -131,8 +160,16 @@ async def remove(request: web.Request) -> web.Response:
     return pages_forms.see_other("/" if known is None else device_url(entry.endpoint))
 
 
-def _hand_over(request: web.Request, given: Given) -> web.Response:
-    return pages_forms.see_other(f"/given/{request.app[ONCE].put(given)}")
+def _hand_over(request: web.Request, given: Given, client: str = "") -> web.Response:
+    place = f"/given/{request.app[ONCE].put(given)}"
+    return pages_forms.see_other(f"{place}?for={client}" if client else place)
+
+
+def _told(request: web.Request, name: str) -> views_trust.CredentialView | None:
+    """What was told under this name, while it is good: it can be renewed."""
+    told = request.app[ONCE].told(name)
+    found = [one for one in request.app[PARTS].credentials.all() if one.id == told]
+    return views_trust.credential_view(entry_of(found[0])) if found else None
 
 
 def _valid_days(form: Form) -> int | None:
@@ -164,6 +201,9 @@ def _add_form(request: web.Request, form: Form, problem: Problem | None = None) 
         doubt=parts.certificates.doubt(),
         uri=views_recipes.secure_uri(parts.coap_uris),
         usual_days=VALIDITY.days,
+        clients=views_recipes.CLIENT_NAMES,
+        client_notes=views_recipes.CLIENT_NOTES,
+        default_client=DEFAULT_CLIENT,
     )
 
 

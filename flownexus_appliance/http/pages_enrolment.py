@@ -4,6 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.credentials import CredentialOrigin
 from . import pages_forms, provisioning, views_recipes
 from .api_credentials import DEFAULT_MINUTES
@@ -12,16 +13,17 @@ from .pages_frame import render
 from .pages_once import ONCE
 from .ports import PARTS, Parts
 from .provisioning import EnrolmentGiven
+from .routes import Place, form, page
 
 RECENT_MS: Final = 24 * 3_600_000
 SHOWN: Final = 50
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.get("/enrolment", show, allow_head=False),  # to look at a key is to take it
-        web.post("/enrolment", open_window),
-        web.post("/enrolment/close", close_window),
+        page("/enrolment", show, Role.OPERATOR, head=False),  # to look at a key is to take it
+        form("/enrolment", open_window, Role.OPERATOR),
+        form("/enrolment/close", close_window, Role.OPERATOR),
     ]
 
 

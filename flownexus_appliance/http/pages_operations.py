@@ -5,15 +5,17 @@ from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.operation_reads import OperationQuestion
 from ..db.operations import EndpointOperation
 from ..errors import ApplianceError, UsageError, clean
 from ..lwm2m.operations import Kind
 from . import pages_forms, requests, views_operations
-from .control import BY
+from .guard import BY
 from .pages_forms import Form, Problem
 from .pages_frame import render
 from .ports import PARTS, Parts
+from .routes import Place, form, page
 from .views import device_url
 from .views_operations import OperationView, listing, operation_view, operation_views
 
@@ -23,12 +25,12 @@ MAX_ID: Final = 2**53
 MAX_TOLD: Final = 4
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.get("/operations", show_all),
-        web.get("/operations/{id}", show_one),
-        web.post("/operations/{id}/cancel", cancel),
-        web.post("/operations/{id}/retry", retry),
+        page("/operations", show_all),
+        page("/operations/{id}", show_one),
+        form("/operations/{id}/cancel", cancel, Role.OPERATOR),
+        form("/operations/{id}/retry", retry, Role.OPERATOR),
     ]
 
 

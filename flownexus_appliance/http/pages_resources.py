@@ -10,18 +10,20 @@ from typing import Final
 
 from aiohttp import web
 
+from ..access.roles import Role
 from ..db.operations import EndpointOperation
 from ..errors import ApplianceError, UsageError, clean
 from ..lwm2m.attributes import Attributes, check_attributes
 from ..lwm2m.operations import MAX_PATHS, Kind, Operation
 from ..lwm2m.paths import Path
 from . import devices, pages_forms, pages_operations, requests, views_operations, views_tree
-from .control import BY
 from .devices import Device
+from .guard import BY
 from .inputs import records_of
 from .pages_forms import Form, Problem
 from .pages_frame import render
 from .ports import PARTS, Parts
+from .routes import Place, form, page
 from .views import device_url
 from .views_tree import FORM_ATTRIBUTES, Known
 
@@ -35,10 +37,10 @@ FIELDS: Final = {
 }
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Place]:
     return [
-        web.post("/devices/{endpoint}/operations", ask),
-        web.get("/devices/{endpoint}/resources/{path:.+}", show),
+        form("/devices/{endpoint}/operations", ask, Role.OPERATOR),
+        page("/devices/{endpoint}/resources/{path:.+}", show),
     ]
 
 

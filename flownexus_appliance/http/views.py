@@ -8,15 +8,15 @@ from typing import Final
 from urllib.parse import quote
 
 from ..db.reads import LatestValue
-from ..lwm2m.model import ModelSet, ResourceDefinition
+from ..lwm2m.model import ResourceDefinition
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue
 from ..lwm2m.watch import SENSOR_RESOURCES
 from .devices import Device
-from .resources import PURPOSE_RESOURCE, ResourceState, describe
+from .language import N_
+from .resources import PURPOSE_RESOURCE, ResourceState
 from .wording import CORE_UNITS, labels_of, moment_text, number_text, unit_text
 
-CARD_READINGS: Final = 3
 NUMERIC: Final = frozenset({"integer", "unsigned", "float", "boolean"})
 HOUR_S: Final = 3600
 RANGES: Final[Mapping[str, int]] = {
@@ -25,6 +25,7 @@ RANGES: Final[Mapping[str, int]] = {
     "7d": 7 * 24 * HOUR_S,
     "30d": 30 * 24 * HOUR_S,
     "1y": 365 * 24 * HOUR_S,
+    "all": 0,  # from the first sample on
 }
 # A device that has told for less than this shows its first hour, not a sliver of a day.
 YOUNG_S: Final = 3 * HOUR_S
@@ -43,6 +44,8 @@ SHORT: Final[Mapping[tuple[int, int], str]] = {
     (6, 2): "Altitude",
 }
 # Numbers worth a chart of the first row although they are no sensor: battery, voltage, signal, place.
+# Latitude and longitude of the objects that tell a place: a track in place of two curves.
+PLACES: Final = ((6, 0, 1), (3336, 6051, 6052), (3336, 5514, 5515))
 VITAL: Final = {(3, 9): 2, (3, 7): 3, (4, 2): 4, (6, 0): 5, (6, 1): 6, (6, 2): 7}
 # Colours by what is measured; tokens.css gives them their values.
 HUES: Final[Mapping[int, str]] = {
@@ -73,13 +76,13 @@ HUES: Final[Mapping[int, str]] = {
     3428: "air",
 }
 IDENTITY: Final[Mapping[str, str]] = {
-    "/3/0/0": "Manufacturer",
-    "/3/0/1": "Model",
-    "/3/0/17": "Type",
-    "/3/0/2": "Serial number",
-    "/3/0/3": "Firmware",
-    "/3/0/19": "Software",
-    "/3/0/18": "Hardware",
+    "/3/0/0": N_("Manufacturer"),
+    "/3/0/1": N_("Model"),
+    "/3/0/17": N_("Type"),
+    "/3/0/2": N_("Serial number"),
+    "/3/0/3": N_("Firmware"),
+    "/3/0/19": N_("Software"),
+    "/3/0/18": N_("Hardware"),
 }
 
 
@@ -110,21 +113,21 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceCard:
-    """A device on the overview."""
+class Track:
+    """Where a device was: the resources that tell its latitude and longitude."""
 
-    device: Device
-    url: str
-    title: str
-    subtitle: str
-    readings: tuple[Reading, ...]
-    more: int
+    latitude: Reading
+    longitude: Reading
 
     @property
-    def unencrypted(self) -> bool:
-        """Whether it is registered over plain CoAP."""
-        registration = self.device.registration
-        return registration is not None and not registration.secure
+    def path(self) -> str:
+        """The object instance that both are of."""
+        return self.latitude.path.rpartition("/")[0]
+
+    @property
+    def source(self) -> str:
+        """Where its samples are read: older devices tell coordinates as text, which is no chart."""
+        return "series" if self.latitude.plotted and self.longitude.plotted else "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class DevicePage:
     title: str
     subtitle: str
     identity: tuple[tuple[str, str], ...]
+    tracks: tuple[Track, ...]
     charts: tuple[Reading, ...]
     other_charts: tuple[Reading, ...]
     range: str
@@ -143,21 +147,6 @@ class DevicePage:
 
 def device_url(endpoint: str) -> str:
     return "/devices/" + quote(endpoint, safe="")
-
-
-def card(device: Device, latest: Sequence[LatestValue], models: ModelSet) -> DeviceCard:
-    """A device with its few most telling values."""
-    telling = [value for value in latest if _telling(Path.parse(value.path))]
-    readings = readings_of(describe(telling, models, device.registration, ()))
-    ranked = sorted((r for r in readings if r.rank), key=lambda r: r.rank)
-    return DeviceCard(
-        device=device,
-        url=device_url(device.endpoint),
-        title=device.label or device.endpoint,
-        subtitle=_subtitle(device, latest),
-        readings=tuple(ranked[:CARD_READINGS]),
-        more=max(0, len(ranked) - CARD_READINGS),
-    )
 
 
 def device_page(
@@ -169,18 +158,35 @@ def device_page(
 ) -> DevicePage:
     """A device with its newest values; `chosen_range` is a key of RANGES or "" for what fits its age."""
     plotted = sorted((r for r in readings if r.plotted), key=lambda r: (not r.rank, r.rank))
+    tracks = tracks_of(readings)
+    tracked = {one.path for track in tracks for one in (track.latitude, track.longitude)}
+    main = [r for r in plotted if r.rank and r.path not in tracked]
     texts = {value.path: str(value.value) for value in latest}
     young = now_ms - device.first_seen_ms < YOUNG_S * 1000
     return DevicePage(
         device=device,
         title=device.label or device.endpoint,
-        subtitle=_subtitle(device, latest),
+        subtitle=subtitle(latest),
         identity=tuple((term, texts[path]) for path, term in IDENTITY.items() if texts.get(path)),
-        charts=tuple(r for r in plotted if r.rank),
-        other_charts=tuple(r for r in plotted if not r.rank),
+        tracks=tracks,
+        charts=tuple(main),
+        other_charts=tuple(r for r in plotted if r not in main),
         range=chosen_range or ("1h" if young else "24h"),
         observed=sum(r.observed for r in readings),
     )
+
+
+def tracks_of(readings: Sequence[Reading]) -> tuple[Track, ...]:
+    """A track each object instance that tells both of its coordinates."""
+    known = {reading.path: reading for reading in readings}
+    found: dict[str, Track] = {}
+    for latitude in readings:
+        path = Path.parse(latitude.path)
+        for object_id, first, second in PLACES:
+            longitude = known.get(str(Path((path[0], path[1], second))))
+            if (path[0], path[2:]) == (object_id, (first,)) and longitude is not None:
+                found.setdefault(str(Path(path[:2])), Track(latitude, longitude))
+    return tuple(found.values())
 
 
 def readings_of(states: Sequence[ResourceState]) -> tuple[Reading, ...]:
@@ -293,8 +299,9 @@ def _rank(state: ResourceState) -> tuple[int, ...]:
     return (vital, *place) if vital is not None else ()
 
 
-def _telling(path: Path) -> bool:
+def telling(path_text: str) -> bool:
     """Whether a card has use for a resource: it is ranked, or names one that is."""
+    path = Path.parse(path_text)
     return path[2] in SENSED or path[2] == PURPOSE_RESOURCE or (path[0], path[2]) in VITAL
 
 
@@ -319,6 +326,7 @@ def _purposes(states: Sequence[ResourceState]) -> dict[tuple[int, int], str]:
     }
 
 
-def _subtitle(device: Device, latest: Sequence[LatestValue]) -> str:
+def subtitle(latest: Sequence[LatestValue]) -> str:
+    """What a device is: manufacturer and model, as far as it told."""
     known = {v.path: str(v.value) for v in latest if v.path in ("/3/0/0", "/3/0/1")}
     return " ".join(filter(None, (known.get("/3/0/0"), known.get("/3/0/1"))))

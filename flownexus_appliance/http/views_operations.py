@@ -14,10 +14,11 @@ from ..lwm2m.operations import Kind, Status
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import to_plain
 from ..lwm2m.values import Record
+from .language import gettext
 from .ports import Fleet, Parts
 from .views import device_url, value_text
 from .views_tree import consequence
-from .wording import ASKED_BY, CODE_MEANINGS, CONTENT_FORMATS, code_text
+from .wording import CODE_MEANINGS, CONTENT_FORMATS, asked_by_text, code_text
 
 MAX_SHOWN_PATHS: Final = 4
 # Of the values of an operation, those that a line in a list makes of them.
@@ -118,7 +119,7 @@ def operation_view(parts: Parts, kept: EndpointOperation, *, whole: bool = False
         kind=wanted.kind.value,
         paths=_paths_text(wanted.paths),
         name=_name(parts.models, wanted.paths),
-        asked_by=ASKED_BY.get(kept.asked_by, kept.asked_by),
+        asked_by=asked_by_text(kept.asked_by),
         code=code_text(outcome.code),
         meaning=CODE_MEANINGS.get(outcome.code, ""),
         wanted=_values(parts.models, wanted.records[:limit]),
@@ -126,9 +127,7 @@ def operation_view(parts: Parts, kept: EndpointOperation, *, whole: bool = False
         count=len(outcome.records),
         attributes=attribute_query(wanted.attributes),
         links=outcome.links,
-        format=CONTENT_FORMATS.get(wanted.content_format or 0, str(wanted.content_format))
-        if wanted.content_format is not None
-        else "",
+        format=_format(wanted.content_format),
         regret=consequence(wanted.path) if wanted.kind is Kind.EXECUTE else "",
         wait=None if kept.done else wait_of(parts.fleet, kept.endpoint),
     )
@@ -161,6 +160,12 @@ def listing(question: OperationQuestion, after: int | None = None, *, status: st
 def _paths_text(paths: Sequence[Path]) -> str:
     shown = ", ".join(map(str, paths[:MAX_SHOWN_PATHS]))
     return f"{shown}, …" if len(paths) > MAX_SHOWN_PATHS else shown
+
+
+def _format(number: int | None) -> str:
+    if number is None:
+        return ""
+    return gettext(CONTENT_FORMATS[number]) if number in CONTENT_FORMATS else str(number)
 
 
 def _name(models: ModelSet, paths: Sequence[Path]) -> str:

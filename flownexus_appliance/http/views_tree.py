@@ -19,7 +19,7 @@ from .inputs import Input, input_of
 from .ports import Parts, Reporting
 from .resources import PURPOSE_RESOURCE, ResourceState, describe, object_name, object_version
 from .views import Reading, device_url, readings_of, unread
-from .wording import ASKED_BY, CONSEQUENCES
+from .wording import CONSEQUENCES, asked_by_text
 
 # What a page lists of resources that nobody has read yet; beyond, each instance has a page of its own.
 MAX_UNREAD: Final = 1500
@@ -261,7 +261,7 @@ def observations(found: Known) -> tuple[ObservationView, ...]:
             paths=tuple(map(str, one.paths)),
             composite=one.composite,
             state=one.state,
-            asked_by=ASKED_BY.get(one.asked_by, one.asked_by),
+            asked_by=asked_by_text(one.asked_by),
             since_ms=one.since_ms,
             attributes=_attributes_text(found, one.paths),
             ask=" ".join([Kind.CANCEL, *map(str, one.paths)]) if one.state != "off" else "",

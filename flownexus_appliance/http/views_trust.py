@@ -8,13 +8,20 @@ from ..db.credentials import CredentialState, Proof, ProofKind, identity_text
 from .api_certificates import CertificateEntry
 from .credentials import CredentialEntry
 from .devices import Device
-from .wording import CERTIFICATE_KINDS, CERTIFICATE_STATES, CREDENTIAL_STATES, fingerprint_text
+from .language import ENGLISH, N_, gettext, language
+from .wording import (
+    CERTIFICATE_KINDS,
+    CERTIFICATE_REASONS,
+    CERTIFICATE_STATES,
+    CREDENTIAL_STATES,
+    fingerprint_text,
+)
 
 # Where /api/v1/certificates lists them together, a page tells them apart by what they are for.
 OWN: Final = frozenset({"dtls", "https"})
 RENEWED: Final[Mapping[str, str]] = {
-    "dtls": "The certificate for devices is made anew",
-    "https": "The certificate for browsers is made anew",
+    "dtls": N_("The certificate for devices is made anew"),
+    "https": N_("The certificate for browsers is made anew"),
 }
 
 
@@ -45,6 +52,7 @@ class CertificateView:
     entry: CertificateEntry
     title: str
     state: str
+    reason: str
     fingerprint: str
 
 
@@ -99,7 +107,7 @@ def credential_view(entry: CredentialEntry) -> CredentialView:
     address = f"/credentials/{entry.id}"
     identity = entry.identity if psk else fingerprint_text(entry.identity)
     unused = entry.state == CredentialState.ACTIVE and entry.first_used_ms is None
-    state = "Not used yet" if unused else CREDENTIAL_STATES[entry.state]
+    state = N_("Not used yet") if unused else CREDENTIAL_STATES[entry.state]
     return CredentialView(entry, state, identity, f"{address}/remove", f"{address}/renew")
 
 
@@ -119,8 +127,15 @@ def _certificate(entry: CertificateEntry) -> CertificateView:
         entry=entry,
         title=CERTIFICATE_KINDS[entry.kind],
         state=CERTIFICATE_STATES[entry.state],
+        reason=_reason(entry),
         fingerprint=fingerprint_text(entry.fingerprint),
     )
+
+
+def _reason(entry: CertificateEntry) -> str:
+    """What happens to a certificate and why: its own words, and where those are not understood, the usual."""
+    usual = CERTIFICATE_REASONS.get((entry.kind, entry.state))
+    return entry.reason if usual is None or language() is ENGLISH else gettext(usual)
 
 
 def _steps(entries: Sequence[CertificateEntry]) -> tuple[Step, ...]:
@@ -131,9 +146,9 @@ def _steps(entries: Sequence[CertificateEntry]) -> tuple[Step, ...]:
             if entry.next_step_ms is not None:
                 steps.append(Step(entry.next_step_ms, RENEWED[entry.kind], entry.subject))
         elif entry.kind == "root" and entry.state == "old":
-            steps.append(Step(entry.trusted_until_ms, "The older root is trusted no more", entry.subject))
+            steps.append(Step(entry.trusted_until_ms, N_("The older root is trusted no more"), entry.subject))
         elif entry.kind == "root":
             if entry.next_step_ms is not None:
-                steps.append(Step(entry.next_step_ms, "A new root takes over, by itself", entry.subject))
-            steps.append(Step(entry.not_after_ms, "The root ends", entry.subject))
+                steps.append(Step(entry.next_step_ms, N_("A new root takes over, by itself"), entry.subject))
+            steps.append(Step(entry.not_after_ms, N_("The root ends"), entry.subject))
     return tuple(sorted(steps, key=lambda step: step.time_ms))

@@ -1,5 +1,6 @@
 // What every page has: the theme switch, the sign of life in the header, times that move on.
 import { agoText, momentText } from "./format.js";
+import "./menu.js";
 import { TEXTS } from "./texts.js";
 
 const THEMES = ["system", "light", "dark"];
@@ -20,8 +21,8 @@ function setUpTheme() {
       // Not stored: it holds for this page.
     }
     document.dispatchEvent(new CustomEvent("theme", { detail: next }));
-    tell();
   });
+  document.addEventListener("theme", tell); // it is chosen on the page of the account too
   tell();
 }
 

@@ -1,11 +1,32 @@
 // Sends forms without leaving the page. The box answers with the page that a browser would show next.
+import { isSignedOut } from "./away.js";
 import { momentText } from "./format.js";
 import { TEXTS } from "./texts.js";
 
 const TIMEOUT_MS = 20_000;
+const TOKEN = "form_token";
 
-/** Sends a form as its button would; `more` are fields besides. The answer's page, and whether it was taken. */
-export async function send(form, button, more = {}) {
+let before = Promise.resolve();
+
+/**
+ * Sends a form as its button would; `more` are fields besides. The answer's page, and whether it was taken.
+ *
+ * One after the other: a form's token is good once, and the answer brings the next one for all of the page.
+ */
+export function send(form, button, more = {}) {
+  const answer = before.then(() => sendNow(form, button, more));
+  before = answer.catch(() => {});
+  return answer;
+}
+
+/** Gives every form the token of a page that was just read. */
+export function takeToken(page) {
+  const fresh = page.querySelector(`input[name="${TOKEN}"]`)?.value;
+  if (!fresh) return;
+  for (const input of document.querySelectorAll(`input[name="${TOKEN}"]`)) input.value = fresh;
+}
+
+async function sendNow(form, button, more) {
   const body = new URLSearchParams(new FormData(form, button));
   for (const [name, value] of Object.entries(more)) body.set(name, value);
   const response = await fetch(form.action, {
@@ -15,7 +36,10 @@ export async function send(form, button, more = {}) {
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  return { taken: response.ok, page };
+  // The page to sign in on is no answer to the form.
+  const ended = isSignedOut(response);
+  if (!ended) takeToken(page);
+  return { taken: response.ok && !ended, page };
 }
 
 /** What a page says is wrong, as text. */

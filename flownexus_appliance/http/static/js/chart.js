@@ -1,268 +1,230 @@
-// One chart: loads its series when it comes into sight, draws it with uPlot, takes live samples.
-import uPlot from "../vendor/uplot/uPlot.esm.js";
+// One chart of one resource: loads its series when it comes into sight, draws it, takes live samples.
 import { boxTime } from "./app.js";
-import { getJson } from "./fetching.js";
-import { clockText, dayText, valueText } from "./format.js";
-import { DAY_S, HOUR_S, TIME_TICKS, WHOLE_STEPS, lonely, tickTexts, translucent } from "./plotting.js";
-import { Series } from "./series.js";
-import { TEXTS } from "./texts.js";
+import { clockText, dayText } from "./format.js";
+import { gestures } from "./gestures.js";
+import { _, n_ } from "./language.js";
+import { fileName, savePicture } from "./picture.js";
+import { Plot } from "./plot.js";
+import { lineText } from "./plotting.js";
+import { stepping } from "./stepping.js";
+import { Trace } from "./trace.js";
 
-const MAX_POINTS = 1500;
 const SYNC = "flownexus";
-const LEAST_WINDOW_S = 120;
+// A hand that zooms passes many spans; the one it stops at is asked for.
+export const LOAD_PAUSE_MS = 180;
+const DAY_MS = 24 * 3600 * 1000;
+const HOUR_MS = 3600 * 1000;
+const NOTHING = _("No samples in this time span");
 
 export class Chart {
   #element;
-  #plot;
+  #box;
   #readout;
-  #url;
-  #range; // {seconds, text}
-  #since; // when the device was first seen: before that there is nothing to show
-  #loadedSpan = 0;
-  #series = null;
-  #uplot = null;
+  #endpoint;
+  #view;
   #labels;
-  #kind;
-  #early = []; // live samples that came while the series was loading
-  #loading = null;
-  #frame = 0;
-  #note = null;
+  #trace;
+  #plot;
+  #timer = 0;
+  #pointed = null;
 
-  constructor(element, endpoint, range, since) {
+  constructor(element, endpoint, view) {
     this.#element = element;
-    this.#plot = element.querySelector("[data-plot]");
+    this.#box = element.querySelector("[data-plot]");
     this.#readout = element.querySelector("[data-readout]");
-    this.#kind = element.dataset.kind;
+    this.#endpoint = endpoint;
+    this.#view = view;
     this.#labels = element.dataset.labels ? JSON.parse(element.dataset.labels) : null;
-    this.#range = range;
-    this.#since = since;
-    this.#url = `/api/v1/endpoints/${encodeURIComponent(endpoint)}/series${element.dataset.chart}`;
-    this.visible = false;
-    new ResizeObserver(() => this.#resize()).observe(this.#plot);
+    this.#trace = new Trace(endpoint, element.dataset.chart, { stepped: this.#labels !== null });
+    this.#plot = new Plot(this.#box, view, {
+      sync: SYNC,
+      lines: () => this.#lines(),
+      drawn: (shown) => this.#drawn(shown),
+      pointed: (timeMs) => this.#point(timeMs),
+    });
+    gestures(this.#box, view, () => this.#plot.uplot, (x) => this.#plot.point(this.#plot.uplot.posToVal(x, "x") * 1000));
+    stepping(element.querySelector(".plot-frame"), element.getAttribute("aria-label"), {
+      step: (by) => this.#step(by),
+      leave: () => this.#plot.leave(),
+      act: (name) => view.act(name, this.#pointed ?? undefined),
+    });
+    element.querySelector("[data-png]").addEventListener("click", () => this.#save());
+    view.onChange(() => this.#moved());
+    // The links are as new as the click on them.
+    element.addEventListener("click", () => linkSpan(element, view));
+    linkSpan(element, view);
   }
 
-  /** Load when this is first called, or when the range was changed since. */
+  /** It is in sight. */
   show() {
-    this.visible = true;
-    if (!this.#series && !this.#loading) this.reload();
-    else this.update();
+    this.#plot.visible = true;
+    if (this.#trace.wanting(this.#view) && !this.#trace.loading) this.reload();
+    else this.#plot.update(true);
   }
 
-  set range(range) {
-    this.#range = range;
-    this.#loading?.abort();
-    this.#loading = null;
-    this.#series = null;
-    if (this.visible) this.reload();
+  /** It is out of sight. */
+  hide() {
+    this.#plot.visible = false;
   }
 
   /** Fetch the series anew and draw it. */
   async reload() {
-    this.#loading?.abort();
-    const loading = new AbortController();
-    this.#loading = loading;
-    this.#early = [];
-    if (!this.#uplot) this.#say(TEXTS.loading);
-    const to = Math.ceil(boxTime()) + 1;
-    const [begin, end] = this.#window();
-    this.#loadedSpan = end - begin;
-    const from = Math.floor(begin * 1000);
-    const points = Math.max(60, Math.min(MAX_POINTS, this.#plot.clientWidth));
+    if (!this.#plot.visible) {
+      this.#trace.forget();
+      return;
+    }
+    if (!this.#plot.uplot) this.#plot.say(_("Loading"));
     try {
-      const answer = await getJson(`${this.#url}?from_ms=${from}&to_ms=${to}&points=${points}`, loading.signal);
-      if (loading !== this.#loading) return;
-      const series = new Series(this.#range.seconds * 1000, this.#labels !== null);
-      series.load(answer);
-      for (const sample of this.#early) series.add(sample.time_ms, sample.value);
-      this.#series = series;
-      this.#loading = null;
-      this.redraw();
+      if (!(await this.#trace.load(this.#view, this.#plot.points))) return;
+      this.#plot.update(true);
+      this.#view.learn(this.#trace.firstMs);
     } catch {
-      if (loading !== this.#loading) return;
-      this.#loading = null;
       this.#fail();
     }
   }
 
   /** Takes a live sample. */
   add(sample) {
-    if (this.#loading) this.#early.push(sample);
-    if (this.#series?.add(sample.time_ms, sample.value)) this.update();
+    if (this.#trace.add(sample)) this.#plot.update();
   }
 
-  /** Draws what has changed, at most once a frame. */
+  /** Time goes on. */
   update() {
-    if (!this.#series || !this.visible) return;
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      if (!this.#series) return;
-      const [begin, end] = this.#window();
-      // A young device's window grows: twice as wide, it wants wider buckets.
-      if (end - begin > 2 * this.#loadedSpan) this.reload();
-      else if (!this.#uplot) this.redraw();
-      else this.#uplot.setData(this.#series.columns(boxTime()));
-      this.#summarize();
-    });
+    if (!this.#plot.visible || !this.#trace.series) return;
+    const [begin] = this.#view.window();
+    if (!this.#view.fixed) this.#trace.series.trim(begin);
+    // A young device's window grows: twice as wide, it wants wider buckets.
+    if (this.#trace.wanting(this.#view) && !this.#trace.loading) this.reload();
+    else this.#plot.update();
   }
 
-  /** Draws all anew: after loading, and when colours have changed. */
+  /** Colours have changed. */
   redraw() {
-    if (!this.#series) return;
-    this.#uplot?.destroy();
-    this.#uplot = null;
-    const data = this.#series.columns(boxTime());
-    if (this.#series.empty) {
-      this.#say(TEXTS.noSamples);
-      this.#readout.textContent = "\u00a0";
-      return;
-    }
-    this.#say("");
-    this.#uplot = new uPlot(this.#options(), data, this.#plot);
-    this.#summarize();
+    this.#plot.redraw();
   }
 
-  #options() {
-    const style = getComputedStyle(this.#element);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const hue = colour("--hue");
-    const paths = this.#labels ? uPlot.paths.stepped({ align: 1 }) : undefined;
-    const edge = { stroke: "transparent", width: 0, points: { show: false }, paths };
-    const axis = {
-      stroke: colour("--muted"),
-      font: `12px ${colour("--font")}`,
-      grid: { stroke: colour("--line"), width: 1 },
-      ticks: { show: false },
-    };
-    return {
-      ...this.#size(),
-      padding: [26, 12, 0, 4],
-      legend: { show: false },
-      cursor: {
-        drag: { x: false, y: false },
-        y: false,
-        sync: { key: SYNC },
-        points: { size: (_, index) => (index === 1 ? 9 : 0), fill: hue, stroke: colour("--card"), width: 2 },
-      },
-      scales: {
-        x: { range: () => this.#window() },
-        y: { range: (_, low, high) => this.#span(low, high) },
-      },
-      series: [{}, { stroke: hue, width: 2, paths, points: { size: 5, fill: hue, filter: lonely } }, edge, edge],
-      bands: this.#series.banded ? [{ series: [2, 3], fill: translucent(hue, 0.18) }] : [],
-      axes: [
-        { ...axis, values: TIME_TICKS, space: 56, size: 40 },
-        {
-          ...axis,
-          splits: this.#labels ? () => this.#steps() : undefined,
-          incrs: this.#series.dataType === "float" ? undefined : WHOLE_STEPS,
-          values: (_, ticks) => this.#tickTexts(ticks),
-          size: (_, texts) => 14 + 6.8 * Math.max(3, ...(texts ?? []).map((text) => text.length)),
-          space: 32,
-        },
-      ],
-      hooks: { setCursor: [(u) => this.#point(u.cursor.idx)] },
-    };
+  #moved() {
+    linkSpan(this.#element, this.#view);
+    this.#plot.update(true);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (this.#plot.visible && this.#trace.wanting(this.#view)) this.reload();
+    }, LOAD_PAUSE_MS);
   }
 
-  #window() {
-    const now = boxTime() / 1000;
-    const young = Math.min(this.#since / 1000, now - LEAST_WINDOW_S);
-    return [Math.max(now - this.#range.seconds, young), now];
+  #lines() {
+    if (!this.#trace.series) return [];
+    const hue = getComputedStyle(this.#element).getPropertyValue("--hue").trim();
+    const { kind, unit } = this.#element.dataset;
+    return [{ series: this.#trace.series, hue, axis: 1, unit, kind, labels: this.#labels, band: true }];
   }
 
-  #span(low, high) {
-    if (low === null || high === null) return [0, 1];
-    if (this.#labels) {
-      const steps = this.#steps();
-      return [Math.min(low, steps[0]) - 0.3, Math.max(high, steps.at(-1)) + 0.3];
-    }
-    const room = (high - low) * 0.12 || Math.max(Math.abs(high) * 0.02, this.#series.dataType === "float" ? 0.5 : 1.5);
-    const [bottom, top] = [low - room, high + room];
-    // A quantity that is never negative does not get a floor below nothing.
-    return [low >= 0 && bottom < 0 ? 0 : bottom, top];
-  }
-
-  #steps() {
-    if ("true" in this.#labels) return [0, 1];
-    const { low, high } = this.#series.summary();
-    return Object.keys(this.#labels)
-      .map(Number)
-      .filter((step) => step >= Math.min(low, 0) && step <= Math.max(high, 1));
-  }
-
-  #tickTexts(ticks) {
-    if (this.#labels) return ticks.map((tick) => this.#text(tick));
-    return tickTexts(ticks);
-  }
-
-  #text(value) {
-    if (!this.#labels) {
-      const whole = this.#series.dataType !== "float" && Number.isInteger(value);
-      return valueText(value, this.#kind, null, whole ? "integer" : "float");
-    }
-    const key = "true" in this.#labels ? String(value >= 0.5) : String(Math.round(value));
-    return this.#labels[key] ?? String(value);
+  #drawn(shown) {
+    if (!this.#trace.series) return;
+    if (shown) this.#plot.say("");
+    else this.#plot.clear(this.#trace.loading || this.#trace.wanting(this.#view) ? _("Loading") : NOTHING);
+    if (this.#pointed === null) this.#summarize(shown);
   }
 
   /** The line above the plot: what lies under the cursor, or the extremes of the whole. */
-  #point(index) {
-    const seconds = index === null || index === undefined ? null : this.#uplot?.data[0][index];
-    const bucket = seconds === null || seconds === undefined ? -1 : this.#series.nearest(seconds * 1000);
-    if (bucket < 0) {
-      this.#summarize();
-      return;
-    }
-    const { times, min, mean, max } = this.#series;
-    const moment = new Date(times[bucket]);
-    const near = this.#range.seconds <= DAY_S;
-    const when = `${near ? "" : `${dayText(moment)}, `}${clockText(moment, this.#range.seconds <= HOUR_S)}`;
-    const spread = min[bucket] === max[bucket] ? "" : ` (${this.#text(min[bucket])} ${TEXTS.to} ${this.#text(max[bucket])})`;
-    this.#readout.textContent = `${when} · ${this.#withUnit(this.#text(mean[bucket]))}${spread}`;
+  #point(timeMs) {
+    const text = timeMs === null ? "" : this.#text(timeMs);
+    this.#pointed = text ? timeMs : null;
+    if (text) this.#readout.textContent = text;
+    else this.#summarize(true);
   }
 
-  #summarize() {
-    if (!this.#series || this.#series.empty || (this.#uplot && this.#uplot.cursor.idx !== null && this.#uplot.cursor.idx !== undefined)) return;
-    const { low, high, mean, count } = this.#series.summary();
-    const text = this.#labels
-      ? TEXTS.samples(count)
-      : `${TEXTS.low} ${this.#text(low)} · ${TEXTS.mean} ${this.#text(mean)} · ${TEXTS.high} ${this.#text(high)}`;
-    this.#readout.textContent = text;
-    this.#plot.setAttribute("role", "img");
-    this.#plot.setAttribute("aria-label", `${TEXTS.chart(this.#element.getAttribute("aria-label"), this.#range.text)}. ${text}`);
+  #text(timeMs) {
+    const { series } = this.#trace;
+    const bucket = series?.nearest(timeMs) ?? -1;
+    if (bucket < 0) return "";
+    const { min, mean, max } = series;
+    const say = (value) => this.#say(value);
+    const spread = min[bucket] === max[bucket] ? "" : ` (${say(min[bucket])} ${_("to")} ${say(max[bucket])})`;
+    const moment = series.stepped ? timeMs : series.times[bucket];
+    return `${momentIn(this.#view, moment)} \u00b7 ${withUnit(say(mean[bucket]), this.#element)}${spread}`;
   }
 
-  #withUnit(text) {
-    const { unit } = this.#element.dataset;
-    return unit ? `${text} ${unit}` : text;
+  #step(by) {
+    const found = this.#plot.step(by);
+    return found && { ...found, text: this.#text(found.timeMs) };
   }
 
-  #size() {
-    return { width: this.#plot.clientWidth, height: this.#plot.clientHeight };
+  #summarize(shown) {
+    const { series } = this.#trace;
+    if (!series) return;
+    const text = shown ? this.#summary(series) : NOTHING;
+    const title = this.#element.getAttribute("aria-label");
+    this.#readout.textContent = shown ? text : "\u00a0";
+    this.#box.setAttribute("role", "img");
+    this.#box.setAttribute("aria-label", `${_("Chart of %(title)s, %(span)s", { title, span: this.#view.text })}. ${text}`);
   }
 
-  #resize() {
-    const { width, height } = this.#size();
-    if (this.#uplot && width && (width !== this.#uplot.width || height !== this.#uplot.height)) {
-      this.#uplot.setSize({ width, height });
-    }
+  #summary(series) {
+    const { low, high, mean, count } = series.summary(...this.#view.window());
+    if (this.#labels) return n_("%(num)s sample", "%(num)s samples", count);
+    return `${_("Low")} ${this.#say(low)} \u00b7 ${_("Mean")} ${this.#say(mean)} \u00b7 ${_("High")} ${this.#say(high)}`;
+  }
+
+  #say(value) {
+    const { kind } = this.#element.dataset;
+    return lineText({ labels: this.#labels, kind, series: this.#trace.series }, value);
+  }
+
+  #save() {
+    const canvas = this.#plot.uplot?.ctx.canvas;
+    if (!canvas) return;
+    const { unit, chart: path } = this.#element.dataset;
+    const title = this.#element.getAttribute("aria-label");
+    const device = document.querySelector("h1").textContent.trim();
+    savePicture(canvas, {
+      element: this.#element,
+      title: unit ? `${title} (${unit})` : title,
+      subtitle: `${device} ${path} \u00b7 ${this.#view.text} \u00b7 ${this.#summary(this.#trace.series)}`,
+      name: fileName(this.#endpoint, path.slice(1)),
+    });
   }
 
   #fail() {
+    // What is there stays; the stream's sign tells that the box is away.
+    if (this.#plot.uplot) return;
     const retry = document.createElement("button");
     retry.type = "button";
     retry.className = "button";
-    retry.textContent = TEXTS.retry;
+    retry.textContent = _("Try again");
     retry.addEventListener("click", () => this.reload());
-    this.#say(TEXTS.notLoaded, retry);
+    this.#plot.clear(_("The samples could not be loaded"), retry);
   }
+}
 
-  #say(text, ...more) {
-    this.#note?.remove();
-    this.#note = null;
-    if (!text) return;
-    this.#note = document.createElement("div");
-    this.#note.className = "plot-note";
-    this.#note.append(text, ...more);
-    this.#plot.append(this.#note);
+/** A moment as finely as the time in view tells it. */
+export function momentIn(view, timeMs) {
+  const [begin, end] = view.window();
+  const moment = new Date(timeMs);
+  const near = end - begin <= DAY_MS && end > boxTime() - DAY_MS;
+  return `${near ? "" : `${dayText(moment)}, `}${clockText(moment, end - begin <= HOUR_MS)}`;
+}
+
+/** Has the links below a chart mean the time in view. */
+export function linkSpan(element, view) {
+  const [begin, end] = view.window().map(Math.round);
+  const csv = element.querySelector("a[data-csv]");
+  const compare = element.querySelector("a[data-compare-link]");
+  for (const [link, names] of [
+    [csv, { from_ms: begin, to_ms: end }],
+    [compare, view.query()],
+  ]) {
+    if (!link) continue;
+    const address = new URL(link.href);
+    for (const [name, value] of Object.entries(names)) {
+      if (value === null) address.searchParams.delete(name);
+      else address.searchParams.set(name, value);
+    }
+    link.href = address;
   }
+}
+
+function withUnit(text, element) {
+  const { unit } = element.dataset;
+  return unit ? `${text} ${unit}` : text;
 }

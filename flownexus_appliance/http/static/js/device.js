@@ -1,10 +1,12 @@
 // The page of a device: charts that load in sight, values, state and facts that stay current.
-import { boxTime, showLive, writeMoments, writeTimes, moveTime } from "./app.js";
+import { showLive, writeMoments, writeTimes, moveTime } from "./app.js";
 import { Chart } from "./chart.js";
 import { freshPage } from "./fetching.js";
-import { throttled, valueElements, writeHeard, writeState, writeValue } from "./live.js";
+import { nameOf, throttled, valueElements, writeHeard, writeState, writeValue } from "./live.js";
 import { Stream } from "./stream.js";
+import { TimeView } from "./timeview.js";
 import { readTimeline, setUpButtons } from "./timeline.js";
+import { Track } from "./track.js";
 import { Tree } from "./tree.js";
 
 const REFRESH_PAUSE_MS = 2500;
@@ -13,45 +15,34 @@ const TIMELINE_PAUSE_MS = 1000;
 
 const page = document.querySelector("[data-device]");
 const endpoint = page.dataset.device;
-const charts = new Map(); // path -> Chart
+const view = new TimeView(document.getElementById("charts"), Number(page.dataset.since));
+const charts = new Map(); // element -> Chart or Track
+const plotted = new Map(); // path -> those that show it
 const strange = new Set();
 let values = valueElements(page);
 
 const watcher = new IntersectionObserver(
   (entries) => {
     for (const { isIntersecting, target } of entries) {
-      const chart = charts.get(target.dataset.chart);
-      if (isIntersecting) chart.show();
-      else chart.visible = false;
+      if (isIntersecting) charts.get(target).show();
+      else charts.get(target).hide();
     }
   },
   { rootMargin: "250px" },
 );
 
 function attachCharts() {
-  for (const element of page.querySelectorAll("[data-chart]")) {
-    const { chart: path } = element.dataset;
-    if (charts.has(path)) continue;
-    charts.set(path, new Chart(element, endpoint, chosenRange(), Number(page.dataset.since)));
+  for (const element of page.querySelectorAll("[data-chart], [data-track]")) {
+    if (charts.has(element)) continue;
+    const chart = new (element.dataset.chart ? Chart : Track)(element, endpoint, view);
+    charts.set(element, chart);
     watcher.observe(element);
+    for (const path of pathsOf(element.dataset)) plotted.set(path, [...(plotted.get(path) ?? []), chart]);
   }
 }
 
-function chosenRange() {
-  const link = page.querySelector(".ranges [aria-current]");
-  return { seconds: Number(link.dataset.seconds), text: link.textContent.trim() };
-}
-
-function setUpRanges() {
-  page.querySelector(".ranges").addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-range]");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    page.querySelector(".ranges [aria-current]").removeAttribute("aria-current");
-    link.setAttribute("aria-current", "true");
-    history.replaceState(null, "", link.href);
-    for (const chart of charts.values()) chart.range = chosenRange();
-  });
+function pathsOf({ chart, latitude, longitude }) {
+  return chart ? [chart] : [latitude, longitude];
 }
 
 /** Reads the page anew and takes over the facts, the tree, and charts that were not there before. */
@@ -59,6 +50,7 @@ async function reread() {
   const fresh = await freshPage();
   if (!fresh) return;
   const open = new Map([...page.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
+  const focused = page.contains(document.activeElement) && nameOf(document.activeElement);
   tree.through(() => {
     for (const name of ["head", "told", "tree", "identity", "facts"]) {
       const old = page.querySelector(`[data-region="${name}"]`);
@@ -68,10 +60,12 @@ async function reread() {
     }
     for (const [id, was] of open) document.getElementById(id)?.toggleAttribute("open", was);
   });
+  if (focused && document.activeElement === document.body) page.querySelector(focused)?.focus({ preventScroll: true });
   for (const name of ["main", "other"]) {
     const list = page.querySelector(`[data-charts="${name}"]`);
-    for (const element of [...fresh.querySelectorAll(`[data-charts="${name}"] > [data-chart]`)]) {
-      if (!charts.has(element.dataset.chart)) list.append(element);
+    const known = [...charts.keys()].map(({ dataset }) => dataset.chart ?? dataset.track);
+    for (const element of [...fresh.querySelectorAll(`[data-charts="${name}"] > .chart`)]) {
+      if (!known.includes(element.dataset.chart ?? element.dataset.track)) list.append(element);
     }
     list.parentElement.hidden = list.childElementCount === 0;
   }
@@ -88,8 +82,12 @@ const refreshTimeline = throttled(() => readTimeline(page, endpoint).catch(() =>
 const tree = new Tree(page, location.pathname, refreshTimeline);
 
 function onValues({ received_ms: receivedMs, values: samples }) {
+  const newest = new Map();
   for (const sample of samples) {
-    charts.get(sample.path)?.add(sample);
+    for (const chart of plotted.get(sample.path) ?? []) chart.add(sample);
+    if (sample.time_ms >= (newest.get(sample.path)?.time_ms ?? -Infinity)) newest.set(sample.path, sample);
+  }
+  for (const sample of newest.values()) {
     const elements = values.get(sample.path);
     if (elements) {
       for (const element of elements) {
@@ -114,20 +112,20 @@ function onReset() {
   refresh();
   refreshTimeline();
   tree.onReset();
-  for (const chart of charts.values()) if (chart.visible) chart.reload();
+  for (const chart of charts.values()) chart.reload();
 }
 
-setUpRanges();
 setUpButtons(page.querySelector('[data-region="timeline"]'), refreshTimeline);
 attachCharts();
-// The window moves on although nothing arrives.
-setInterval(() => {
+// The window moves on although nothing arrives, and what changed while nobody looked is drawn.
+const slide = () => {
   if (!document.hidden) for (const chart of charts.values()) chart.update();
-}, SLIDE_MS);
-for (const redraw of [() => charts.forEach((chart) => chart.redraw())]) {
-  document.addEventListener("theme", redraw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-}
+};
+setInterval(slide, SLIDE_MS);
+document.addEventListener("visibilitychange", slide);
+const redraw = () => charts.forEach((chart) => chart.redraw());
+document.addEventListener("theme", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new Stream(
   {
     values: onValues,

@@ -1,4 +1,6 @@
 // Requests to the box: few at a time, so that charts never keep a page waiting.
+import { isSignedOut } from "./away.js";
+
 const AT_ONCE = 2;
 const TIMEOUT_MS = 20_000;
 
@@ -10,6 +12,7 @@ export async function getJson(url, signal) {
   await turn(signal);
   try {
     const response = await fetch(url, { signal: both(signal), headers: { Accept: "application/json" } });
+    isSignedOut(response);
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.message ?? response.statusText);
     return answer;
@@ -22,7 +25,7 @@ export async function getJson(url, signal) {
 /** Fetches a page as a document to take parts from. */
 export async function getPage(url, signal) {
   const response = await fetch(url, { signal: both(signal), headers: { Accept: "text/html" } });
-  if (!response.ok) throw new Error(response.statusText);
+  if (isSignedOut(response) || !response.ok) throw new Error(response.statusText);
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 

@@ -46,6 +46,17 @@ export function writeHeard(root, timeMs) {
   moveTime(root.querySelector("[data-heard] time"), timeMs);
 }
 
+/** A selector that finds an element again among fresh ones: by what it chooses, asks for, folds or leads to. */
+export function nameOf(element) {
+  const { key } = element.dataset;
+  const named = (name) => `[${name}="${CSS.escape(element.getAttribute(name) ?? "")}"]`;
+  if (key) return `[data-key="${CSS.escape(key)}"]`;
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  if (element.matches("summary")) return `#${CSS.escape(element.parentElement.id)} > summary`;
+  if (element.matches("button[value]")) return `button${named("value")}`;
+  return named("href");
+}
+
 function flash(element) {
   element.classList.remove("fresh");
   requestAnimationFrame(() => element.classList.add("fresh"));

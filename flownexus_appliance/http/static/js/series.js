@@ -1,11 +1,11 @@
-// The samples of one chart: buckets as the box answered them, with live samples added. No DOM in here.
+// The samples of one series: buckets as the box answered them, with live samples added. No DOM in here.
 
 const MIN_STEP_MS = 1;
+const COLUMNS = ["times", "min", "mean", "max", "count"];
 
 export class Series {
   /** `stepped` for booleans and enumerations, which hold their value until the next sample. */
-  constructor(rangeMs, stepped) {
-    this.rangeMs = rangeMs;
+  constructor(stepped = false) {
     this.stepped = stepped;
     this.times = [];
     this.min = [];
@@ -14,12 +14,17 @@ export class Series {
     this.count = [];
     this.dataType = "float";
     this.stepMs = MIN_STEP_MS;
-    this.originMs = 0;
+    this.fromMs = 0;
+    this.toMs = Infinity;
     this.gapMs = Infinity;
   }
 
-  /** Takes over an answer of the series API. */
-  load(chart) {
+  /**
+   * Takes over an answer of the series API. `open`: it reached up to now, and what comes live goes on from
+   * there. `held` is the sample before the answer's span ({time_ms, value}), which a state still holds at its
+   * beginning.
+   */
+  load(chart, { open = true, held = null } = {}) {
     this.dataType = chart.data_type;
     this.times = chart.time_ms;
     this.min = chart.min;
@@ -27,18 +32,20 @@ export class Series {
     this.max = chart.max;
     this.count = chart.count;
     this.stepMs = Math.max(MIN_STEP_MS, chart.step_ms);
-    this.originMs = chart.from_ms;
+    this.fromMs = chart.from_ms;
+    this.toMs = open ? Infinity : chart.to_ms;
     this.#measureGap();
+    if (!this.stepped || !held) return;
+    this.times.unshift(held.time_ms);
+    for (const column of [this.min, this.mean, this.max]) column.unshift(Number(held.value));
+    this.count.unshift(0);
   }
 
-  get empty() {
-    return this.times.length === 0;
-  }
-
-  /** Adds a live sample into its bucket; one that is there already changes nothing. */
+  /** Adds a live sample into its bucket; one that is there already, or beyond the span, changes nothing. */
   add(timeMs, value) {
     if (typeof value === "boolean") value = Number(value);
     if (typeof value !== "number" || !Number.isFinite(value)) return false;
+    if (timeMs < this.fromMs || timeMs >= this.toMs) return false;
     const bucket = this.#bucket(timeMs);
     let index = this.times.length;
     while (index > 0 && this.#bucket(this.times[index - 1]) > bucket) index -= 1;
@@ -63,67 +70,86 @@ export class Series {
 
   /** Whether any bucket stands for more than one sample, so that a band says something. */
   get banded() {
-    return this.count.some((count) => count > 1);
+    return !this.stepped && this.count.some((count) => count > 1);
+  }
+
+  /** Forgets what lies before `beginMs`, but for the state that still holds there. */
+  trim(beginMs) {
+    let old = 0;
+    while (old < this.times.length && this.times[old] < beginMs) old += 1;
+    if (this.stepped && old > 0) old -= 1;
+    if (old) for (const name of COLUMNS) this[name].splice(0, old);
   }
 
   /**
-   * The columns for uPlot up to `nowMs`: times in seconds, mean, max, min; null where there is a gap.
+   * The columns for uPlot: times in seconds, mean, max, min; null where there is a gap. A state is carried on
+   * to both ends of [beginMs, endMs].
    */
-  columns(nowMs) {
-    this.#trim(nowMs);
-    const times = [];
-    const [mean, max, min] = [[], [], []];
-    const push = (time, m, high, low) => {
-      times.push(time / 1000);
-      mean.push(m);
-      max.push(high);
-      min.push(low);
-    };
-    for (let i = 0; i < this.times.length; i += 1) {
-      if (i > 0 && !this.stepped && this.times[i] - this.times[i - 1] > this.gapMs) {
-        push(this.times[i - 1] + 1, null, null, null);
-      }
-      push(this.times[i], this.mean[i], this.max[i], this.min[i]);
-    }
+  columns(beginMs, endMs) {
+    const columns = [[], [], [], []];
+    const push = (time, mean, high, low) => [time / 1000, mean, high, low].forEach((one, at) => columns[at].push(one));
+    const hold = (time, i) => push(time, this.mean[i], this.max[i], this.min[i]);
     const last = this.times.length - 1;
-    if (this.stepped && last >= 0 && nowMs > this.times[last]) {
-      push(nowMs, this.mean[last], this.max[last], this.min[last]);
+    for (let i = 0; i <= last; i += 1) {
+      const [before, time] = [this.times[i - 1], this.times[i]];
+      if (this.stepped && i > 0 && before < beginMs && time > beginMs) hold(beginMs, i - 1);
+      if (!this.stepped && time - before > this.gapMs) push(before + 1, null, null, null);
+      hold(time, i);
     }
-    return [times, mean, max, min];
+    if (this.stepped && last >= 0 && endMs > this.times[last]) {
+      if (this.times[last] < beginMs) hold(beginMs, last);
+      hold(endMs, last);
+    }
+    return columns;
   }
 
-  /** Least, mean and greatest of what is shown. */
-  summary() {
+  /** Whether there is nothing to see between two moments. */
+  empty(beginMs = -Infinity, endMs = Infinity) {
+    const [first, end] = this.#within(beginMs, endMs);
+    return first >= end;
+  }
+
+  /** Least, mean and greatest of what is seen between two moments, and the number of samples. */
+  summary(beginMs = -Infinity, endMs = Infinity) {
     let [low, high, sum, count] = [Infinity, -Infinity, 0, 0];
-    for (let i = 0; i < this.times.length; i += 1) {
+    const [first, end] = this.#within(beginMs, endMs);
+    for (let i = first; i < end; i += 1) {
       low = Math.min(low, this.min[i]);
       high = Math.max(high, this.max[i]);
+      if (this.times[i] < beginMs) continue; // a state from before: it is seen, and no sample of this span
       sum += this.mean[i] * this.count[i];
       count += this.count[i];
     }
     return { low, high, mean: sum / count, count };
   }
 
-  /** The index of the bucket nearest to a moment, -1 when there is none. */
+  /** The index of the bucket nearest to a moment, of states the one that held then; -1 when there is none. */
   nearest(timeMs) {
-    let best = -1;
-    for (let i = 0; i < this.times.length; i += 1) {
-      if (best < 0 || Math.abs(this.times[i] - timeMs) < Math.abs(this.times[best] - timeMs)) best = i;
+    const next = this.#after(timeMs);
+    if (this.stepped || next === this.times.length) return next - 1;
+    if (next === 0) return 0;
+    return timeMs - this.times[next - 1] <= this.times[next] - timeMs ? next - 1 : next;
+  }
+
+  /** The indices [first, end) of what is seen between two moments. */
+  #within(beginMs, endMs) {
+    const first = this.#after(beginMs - 1);
+    return [this.stepped ? Math.max(0, first - 1) : first, this.#after(endMs)];
+  }
+
+  /** How many buckets are not after a moment. */
+  #after(timeMs) {
+    let [low, high] = [0, this.times.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.times[middle] <= timeMs) low = middle + 1;
+      else high = middle;
     }
-    return best;
+    return low;
   }
 
   #bucket(timeMs) {
-    return Math.floor((timeMs - this.originMs) / this.stepMs);
-  }
-
-  #trim(nowMs) {
-    const begin = nowMs - this.rangeMs;
-    let old = 0;
-    while (old < this.times.length && this.times[old] < begin) old += 1;
-    // A state that was set before the window still holds at its left edge.
-    if (this.stepped && old > 0) old -= 1;
-    if (old) for (const column of [this.times, this.min, this.mean, this.max, this.count]) column.splice(0, old);
+    return Math.floor((timeMs - this.fromMs) / this.stepMs);
   }
 
   /** A pause far longer than the device's habit is a gap; its habit is the median of its pauses. */

@@ -9,20 +9,25 @@ const POINTS = 60;
 const AT_ONCE = 24;
 const WIDTH = 100;
 const HEIGHT = 28;
+// While values come in, the lines in sight are drawn this often and no more.
+const LIVE_PAUSE_MS = 400;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Sparklines {
   #lines = new Map(); // svg element -> {path, endpoint, spanMs, times, values}
-  #byKey = new Map(); // "path:endpoint" -> svg element
+  #byKey = new Map(); // "path:endpoint" -> svg elements: a device may be shown more than once
   #wanted = new Set();
   #dirty = new Set();
   #timer = 0;
-  #frame = 0;
+  #pause = 0;
+  #inSight = new Set();
   #watcher = new IntersectionObserver((entries) => this.#onSight(entries), { rootMargin: "200px" });
 
   /** Draws the sparklines below `root`, each when it comes into sight; forgets all before. */
   attach(root) {
     this.#watcher.disconnect();
+    this.#inSight.clear();
+    this.#dirty.clear();
     const before = this.#byKey;
     const lines = this.#lines;
     this.#lines = new Map();
@@ -30,19 +35,19 @@ export class Sparklines {
     for (const svg of root.querySelectorAll("svg[data-spark]")) {
       const card = svg.closest("[data-endpoint]");
       const key = `${svg.dataset.spark}:${card.dataset.endpoint}`;
-      const known = lines.get(before.get(key));
+      const known = lines.get(before.get(key)?.[0]) ?? this.#lines.get(this.#byKey.get(key)?.[0]);
       const young = boxTime() - Number(card.dataset.since) < YOUNG_MS;
       this.#lines.set(svg, known ?? { key, spanMs: young ? HOUR_MS : DAY_MS, times: null, values: null });
-      this.#byKey.set(key, svg);
+      this.#byKey.set(key, [...(this.#byKey.get(key) ?? []), svg]);
       if (known?.times) this.#draw(svg);
-      else this.#watcher.observe(svg);
+      this.#watcher.observe(svg);
     }
   }
 
   /** Adds a live sample. */
   add(endpoint, path, timeMs, value) {
-    const svg = this.#byKey.get(`${path}:${endpoint}`);
-    const line = svg && this.#lines.get(svg);
+    const shown = this.#byKey.get(`${path}:${endpoint}`) ?? [];
+    const line = this.#lines.get(shown[0]);
     if (!line?.times || typeof value !== "number") return;
     const { times, values, spanMs } = line;
     const last = times.length - 1;
@@ -57,26 +62,38 @@ export class Sparklines {
         values.shift();
       }
     }
-    this.#dirty.add(svg);
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      for (const changed of this.#dirty) this.#draw(changed);
-      this.#dirty.clear();
-    });
+    for (const svg of shown) this.#dirty.add(svg);
+    this.#pause ||= setTimeout(() => {
+      this.#pause = 0;
+      requestAnimationFrame(() => this.#drawDirty());
+    }, LIVE_PAUSE_MS);
   }
 
   #onSight(entries) {
     for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      this.#watcher.unobserve(target);
-      this.#wanted.add(target);
+      if (isIntersecting) this.#inSight.add(target);
+      else this.#inSight.delete(target);
+      if (isIntersecting && !this.#lines.get(target)?.times) this.#wanted.add(target);
     }
     if (this.#wanted.size) this.#timer ||= setTimeout(() => this.#load(), 30);
+    this.#drawDirty();
+  }
+
+  /** Draws what has changed and is in sight; the rest when it comes there. */
+  #drawDirty() {
+    for (const svg of this.#dirty) {
+      if (!this.#inSight.has(svg)) continue;
+      this.#draw(svg);
+      this.#dirty.delete(svg);
+    }
   }
 
   async #load() {
     this.#timer = 0;
-    const wanted = [...this.#wanted].filter((svg) => this.#lines.has(svg));
+    // One each line: the others of it are drawn with it.
+    const wanted = [...new Map([...this.#wanted].map((svg) => [this.#lines.get(svg), svg])).values()].filter(
+      (svg) => this.#lines.has(svg),
+    );
     this.#wanted.clear();
     for (const spanMs of [HOUR_MS, DAY_MS]) {
       const group = wanted.filter((svg) => this.#lines.get(svg).spanMs === spanMs);
@@ -97,19 +114,19 @@ export class Sparklines {
       return; // the figures stand beside it; the next visit draws it
     }
     for (const item of items) {
-      const svg = this.#byKey.get(`${item.path}:${item.endpoint}`);
-      const line = svg && this.#lines.get(svg);
+      const shown = this.#byKey.get(`${item.path}:${item.endpoint}`) ?? [];
+      const line = this.#lines.get(shown[0]);
       if (!line) continue;
       line.times = item.time_ms;
       line.values = item.mean;
-      this.#draw(svg);
+      for (const svg of shown) this.#draw(svg);
     }
   }
 
   #draw(svg) {
     const line = this.#lines.get(svg);
     if (!line) return;
-    const d = outline(line.times, line.values);
+    const d = line.times ? outline(line.times, line.values) : "";
     if (!svg.firstChild) {
       for (const name of ["under", "line"]) {
         const path = document.createElementNS(SVG, "path");
