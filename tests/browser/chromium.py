@@ -17,9 +17,12 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from flownexus_appliance.http.guard import COOKIE
+
 COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
 START_S: Final = 30.0
 PATIENCE_MS: Final = 8000
+HOUSE: Final = "https://127.0.0.1/"  # cookies are of a host, whatever the port
 _ANNOUNCEMENT: Final = "DevTools listening on "
 _OPTIONS: Final = (
     "--headless=new",
@@ -122,9 +125,12 @@ class Chromium:
 
     @asynccontextmanager
     async def page(
-        self, width: int = 1280, height: int = 900, scheme: str = "light"
+        self, width: int = 1280, height: int = 900, scheme: str = "light", cookie: str = "admin"
     ) -> AsyncIterator["Page"]:
-        """A page in a profile of its own; when it closes, it must have had nothing to complain of."""
+        """A page in a profile of its own; when it closes, it must have had nothing to complain of.
+
+        `cookie` is the secret of its session: for a house of fakes the name of a role, "" for a stranger.
+        """
         context = (await self.call("Target.createBrowserContext"))["browserContextId"]
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
@@ -141,6 +147,10 @@ class Chromium:
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
         await page.call("Emulation.setEmulatedMedia", features=[feature])
+        if cookie:
+            await page.call(
+                "Network.setCookie", name=COOKIE, value=cookie, url=HOUSE, secure=True, httpOnly=True
+            )
         try:
             yield page
         finally:

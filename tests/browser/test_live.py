@@ -7,6 +7,7 @@ import pytest
 
 from flownexus_appliance.http.server import HttpServer
 from flownexus_appliance.lwm2m.values import DataType
+from flownexus_appliance.system.clock import wall_ms
 from tests.unit.http.house import QUIET, SENSOR, SLEEPER, STRANGE, fill, record
 
 from .chromium import Chromium
@@ -86,6 +87,25 @@ async def test_a_device_page_lives(chromium: Chromium, house: House, device_url:
         await page.until_text(".device-head", "not reachable")
 
 
+@pytest.mark.parametrize(
+    "place", ["[data-row='/3/0/0'] button", "#object-3 > summary", "a[href^='/add-device']"]
+)
+async def test_the_focus_stays_where_it_was_when_a_device_comes_anew(
+    chromium: Chromium, house: House, device_url: DeviceUrl, place: str
+) -> None:
+    """A device that sleeps updates its registration as often as it wakes, and the page is read anew each time."""
+    async with chromium.page() as page:
+        await page.open(device_url(SENSOR))
+        await page.until_text("#live", "Live")
+        await page.evaluate("document.getElementById('object-3').open = true")
+        await page.evaluate(f'document.querySelector("{place}").focus()')
+        await page.evaluate("window.before = document.activeElement")
+        event = {"endpoint": SENSOR, "event": "updated", "time_ms": wall_ms()}
+        house.bus.publish("registration", event)
+        await page.until("!before.isConnected")
+        assert await page.evaluate(f'document.activeElement.matches("{place}")') is True
+
+
 async def test_a_resource_never_heard_of_gets_its_chart(
     chromium: Chromium, house: House, device_url: DeviceUrl
 ) -> None:
@@ -143,10 +163,29 @@ async def test_a_page_survives_a_restart_of_the_daemon(chromium: Chromium, house
             house.tell(SENSOR, "/3303/0/5700", 12.5)
             await page.until_text("#live", "Live")
             await page.until_text(f"{SENSOR_CARD} {TEMPERATURE}", "12.50")
+            await page.open("about:blank")  # before the box is away again
         finally:
             await again.stop()
         # The browser itself tells of refused connections.
         page.complaints = [text for text in page.complaints if "net::ERR_" not in text]
+
+
+async def test_a_tab_opened_behind_holds_no_connection(chromium: Chromium, house: House) -> None:
+    """A browser allows six connections to one host: were each a stream, the seventh tab would wait for ever."""
+    async with chromium.page() as page:
+        behind = """
+          let hidden = true;
+          Object.defineProperty(document, "hidden", { get: () => hidden });
+          window.lookAt = () => { hidden = false; document.dispatchEvent(new Event("visibilitychange")); };"""
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=behind)
+        await page.open(f"{house.url}/")
+        await page.until("document.getElementById('theme-switch').title")  # the scripts have run
+        stream = f"{house.url}/api/v1/stream"
+        assert [url for url in page.requested if url.startswith(stream)] == []
+        house.move(SENSOR, "sleeping")
+        await page.evaluate("lookAt()")
+        await page.until_text("#live", "Live")
+        await page.until_text(f"{SENSOR_CARD} .state", "Sleeping")
 
 
 async def test_a_card_leads_to_its_device_whatever_its_name(chromium: Chromium, house: House) -> None:

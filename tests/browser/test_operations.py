@@ -425,7 +425,7 @@ async def test_every_navigation_fits_a_phone(chromium: Chromium, house: House) -
             box = "document.querySelector('.places')"
             assert await page.evaluate(f"{box}.scrollWidth - {box}.clientWidth") <= 0, path
             names = await page.evaluate(f"[...{box}.children].map((one) => one.textContent.trim())")
-            assert names == ["Devices", "Operations", "Certificates"]
+            assert names == ["Devices", "Compare", "Firmware", "Operations", "System"]
 
 
 async def test_statuses_are_the_same_words_everywhere(chromium: Chromium, house: House) -> None:

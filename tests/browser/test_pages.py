@@ -104,7 +104,7 @@ async def test_everything_is_reached_by_keyboard(chromium: Chromium, house: Hous
     async with chromium.page() as page:
         await page.open(f"{house.url}/")
         reached: list[str] = []
-        for _ in range(15):
+        for _ in range(27):
             for kind in ("keyDown", "keyUp"):
                 await page.call(
                     "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
@@ -112,7 +112,7 @@ async def test_everything_is_reached_by_keyboard(chromium: Chromium, house: Hous
             reached.append(
                 await page.evaluate(
                     "document.activeElement.id || document.activeElement.getAttribute('href')"
-                    " || document.activeElement.type"
+                    " || document.activeElement.type || document.activeElement.tagName"
                 )
             )
         assert reached[0] == "#content"
@@ -170,37 +170,3 @@ async def test_states_read_the_same_in_both_places(chromium: Chromium, house: Ho
         module = f"import({json.dumps(script.replace('overview.js', 'texts.js'))})"
         assert await page.evaluate(f"{module}.then((m) => m.TEXTS.states)") == dict(wording.STATES)
         assert await page.evaluate(f"{module}.then((m) => m.TEXTS.notes)") == dict(wording.STATE_NOTES)
-
-
-# The samples of a chart
-
-
-async def test_a_series_puts_samples_where_they_belong(chromium: Chromium, house: House) -> None:
-    async with chromium.page() as page:
-        await page.open(f"{house.url}/")
-        script = await page.evaluate("document.querySelector('script[type=module]').src")
-        result = await page.evaluate(
-            f"""import({json.dumps(script.replace("overview.js", "series.js"))}).then(({{Series}}) => {{
-              const series = new Series(100000, false);
-              const times = [0, 1000, 2000, 3000, 20000, 21000];
-              series.load({{data_type: "float", step_ms: 1000, from_ms: 0, time_ms: [...times],
-                min: times.map(() => 1), mean: times.map(() => 1), max: times.map(() => 1),
-                count: times.map(() => 1)}});
-              const repeated = series.add(21000, 1);   // there already
-              series.add(21500, 3);                    // into the last bucket
-              series.add(22000, 5);                    // a new one
-              series.add(22000, 7);                    // another value of the same moment
-              series.add(1500, 9);                     // late, into an old one
-              series.add(23000, NaN);
-              const [x, mean, max, min] = series.columns(22000);
-              return {{repeated, x, mean, max, min, summary: series.summary(), banded: series.banded}};
-            }})"""
-        )
-    assert result["repeated"] is False
-    assert result["x"] == [0, 1, 2, 3, 3.001, 20, 21, 22]
-    assert result["mean"] == [1, 5, 1, 1, None, 1, 2, 6]
-    assert result["max"] == [1, 9, 1, 1, None, 1, 3, 7]
-    assert result["min"] == [1, 1, 1, 1, None, 1, 1, 5]
-    assert result["banded"] is True
-    assert result["summary"]["count"] == 10
-    assert result["summary"]["mean"] == pytest.approx(30 / 10)

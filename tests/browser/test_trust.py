@@ -110,7 +110,7 @@ async def test_what_is_shown_is_copied_and_saved(chromium: Chromium, house: Hous
         text, name = await page.evaluate("Promise.all(saved)")
         assert text.strip() == (await shown(page, "given-private-key")).strip()
         assert text.startswith("-----BEGIN PRIVATE KEY-----")
-        assert name == "device.key"
+        assert name == "private-key.pem"
 
 
 async def test_a_mistake_is_shown_where_it_was_made(chromium: Chromium, house: House) -> None:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flownexus_appliance.cli.console import Console
+
 from .program import Program, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,11 +48,18 @@ port = {coaps}
 networks = ["127.0.0.0/8"]
 
 [http]
+host = "127.0.0.1"
 port = {https}
 
 [leshan]
 server_port = {leshan}
+anonymous = "operator"
 """
+
+
+ADMIN = "anna"
+PASSWORD = "four wet horses"
+NO_HEADERS: Mapping[str, str] = {}
 
 
 def free_port(kind: socket.SocketKind) -> int:
@@ -197,10 +206,15 @@ class Reply:
 
 
 def fetch(
-    method: str, url: str, body: bytes | None, media_type: str, tls: ssl.SSLContext | None = None
+    method: str,
+    url: str,
+    body: bytes | None,
+    media_type: str,
+    tls: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> Reply:
     """Ask by HTTP; an error is an answer, too."""
-    request = urllib.request.Request(url, data=body, method=method)
+    request = urllib.request.Request(url, data=body, method=method, headers=dict(headers))
     if body is not None:
         request.add_header("Content-Type", media_type)
     try:
@@ -255,6 +269,7 @@ class Daemon:
         self.program = Program("daemon", [sys.executable, "-m", "flownexus_appliance", *arguments], ROOT)
         self.store = Store(self.state / "flownexus.db")
         self._expected: set[int] = set()
+        self._token = ""
         self.tls = ssl.create_default_context()
         # Its certificate is made by itself at the first start, and the way to it is the loopback.
         self.tls.check_hostname = False
@@ -271,6 +286,18 @@ class Daemon:
     def start(self) -> None:
         self.program.start()
         self.program.wait_for(lambda line: READY in line, READY, READY_WITHIN_S)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """What a request says to be an admin's; made over the control socket when first asked for."""
+        if not self._token:
+            console = Console(self.state)
+            console.post("/users", {"name": ADMIN, "role": "admin", "password": PASSWORD})
+            # Without an end: some tests set the clock forward by years.
+            wanted = {"user": ADMIN, "name": "tests", "role": "admin", "expires_days": None}
+            made = console.post("/tokens", wanted)
+            self._token = str(made["secret"])
+        return {"Authorization": f"Bearer {self._token}"}
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> None:
         """Ctrl-C, or another signal: it ends with exit code 0, a clean log and a sound store."""
@@ -359,7 +386,8 @@ class Daemon:
         self, method: str, path: str, body: bytes | None = None, media_type: str = "application/json"
     ) -> Reply:
         """Ask by HTTPS for any path."""
-        return fetch(method, f"https://{LOOPBACK}:{self.https_port}{path}", body, media_type, self.tls)
+        url = f"https://{LOOPBACK}:{self.https_port}{path}"
+        return fetch(method, url, body, media_type, self.tls, self.bearer)
 
     def endpoint(self, name: str) -> Any:
         return self.api(f"/endpoints/{urllib.parse.quote(name, safe='')}")

@@ -5,18 +5,21 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .daemon import API_WITHIN_S
+from .daemon import API_WITHIN_S, NO_HEADERS
 from .program import until
 
 
 class Events:
     """A stream that a thread reads; used as a context. All events since it was opened are kept."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, tls: ssl.SSLContext | None = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> None:
+        self._headers = {"Accept": "text/event-stream", **headers}
         parts = urlsplit(url)
         self._path = f"{parts.path}?{parts.query}"
         self._connection = (
@@ -28,7 +31,7 @@ class Events:
         self._thread = threading.Thread(target=self._read, name=f"events {url}")
 
     def __enter__(self) -> "Events":
-        self._connection.request("GET", self._path, headers={"Accept": "text/event-stream"})
+        self._connection.request("GET", self._path, headers=self._headers)
         # A reply without a length takes the socket from its connection.
         self._socket = self._connection.sock
         self._reply = self._connection.getresponse()

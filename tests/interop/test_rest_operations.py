@@ -226,7 +226,7 @@ def test_observe_and_cancel(daemon: Daemon, device: LeshanClient, endpoint: str)
     path = "/3442/0/120"
     values = (value for value in range(1000, 2000))
     stream = f"https://{LOOPBACK}:{daemon.https_port}/api/v1/stream?endpoint={endpoint}"
-    with Events(stream, daemon.tls) as events:
+    with Events(stream, daemon.tls, daemon.bearer) as events:
 
         def told(path: str, value: object) -> bool:
             return any(
@@ -237,7 +237,7 @@ def test_observe_and_cancel(daemon: Daemon, device: LeshanClient, endpoint: str)
 
         done(daemon.operate(endpoint, "observe", path), "2.05")
         assert daemon.observations(endpoint)[path]["state"] == "active"
-        assert daemon.observations(endpoint)[path]["asked_by"] == "web"
+        assert daemon.observations(endpoint)[path]["asked_by"] == "anna/tests"
         first = next(values)
         daemon.operate(endpoint, "write", path, value=first)
         until(lambda: told(path, first), f"{first} on the stream")

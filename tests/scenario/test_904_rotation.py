@@ -56,7 +56,7 @@ class Load:
             connection = http.client.HTTPSConnection(
                 LOOPBACK, self.daemon.https_port, timeout=10, context=trusted
             )
-            connection.request("GET", "/")
+            connection.request("GET", "/", headers=self.daemon.bearer)
             assert connection.sock is not None
             shown = connection.sock.getpeercert()
             assert shown is not None

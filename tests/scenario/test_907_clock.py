@@ -44,7 +44,7 @@ class WrongDaemon(Daemon):
     def page(self, path: str, trusted: ssl.SSLContext) -> str:
         connection = http.client.HTTPSConnection(LOOPBACK, self.https_port, timeout=10, context=trusted)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=self.bearer)
             return connection.getresponse().read().decode()
         finally:
             connection.close()

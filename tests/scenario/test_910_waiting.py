@@ -237,6 +237,7 @@ async def test_who_waits_and_goes_away_leaves_the_operation(daemon: Daemon) -> N
         await asleep(daemon, one)
         body = json.dumps(EXECUTE).encode()
         head = f"POST /api/v1/endpoints/left/operations?wait=60 HTTP/1.1\r\nHost: {LOOPBACK}\r\n"
+        head += f"Authorization: {daemon.bearer['Authorization']}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
 
         def come_and_go() -> None:

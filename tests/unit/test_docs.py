@@ -33,7 +33,7 @@ def test_every_setting_is_described_with_its_default() -> None:
     assert set(described) == set(settings)
     for setting, value in settings.items():
         if isinstance(value, (int, float, str)):
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            shown = f"{value:g}" if isinstance(value, float) else str(value) or "nothing"
             assert described[setting] == shown, setting
 
 

@@ -7,6 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.events import EventBus
 from flownexus_appliance.http.ports import Parts, Sources
@@ -28,6 +29,7 @@ from .house import (
     curve,
     fill,
 )
+from .people import BEARER, FakeAccess
 from .trust import FakeBootstrap, FakeCertificates, FakeCredentials, make_sources
 
 Client = TestClient[Request, Application]
@@ -88,6 +90,12 @@ def operations(sources: Sources) -> FakeOperations:
 
 
 @pytest.fixture
+def access(sources: Sources) -> FakeAccess:
+    assert isinstance(sources.access, FakeAccess)
+    return sources.access
+
+
+@pytest.fixture
 def uploads(sources: Sources) -> FakeModels:
     assert isinstance(sources.models, FakeModels)
     return sources.models
@@ -118,5 +126,5 @@ def parts(sources: Sources) -> Parts:
 
 @pytest.fixture
 async def client(parts: Parts) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(build_app(parts))) as client:
+    async with TestClient(TestServer(build_app(parts)), headers=BEARER[Role.ADMIN]) as client:
         yield client

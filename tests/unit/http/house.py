@@ -34,6 +34,8 @@ from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registration import RegisteredObject, Registration
 from flownexus_appliance.lwm2m.values import DataType, Record, Value
 
+from .noting import check_noted, note
+
 NOW_MS = 1_795_000_000_000
 HOUR_MS = 3_600_000
 # Everything a name can hold that could break an address or a page.
@@ -136,18 +138,26 @@ class FakeFleet:
         return self.set_attributes.get(endpoint, {})
 
     async def configure(
-        self, endpoint: str, *, label: str | None = None, awake_window_s: float | None = None
+        self,
+        endpoint: str,
+        *,
+        label: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+        awake_window_s: float | None = None,
     ) -> None:
         if self.failure is not None:
             raise self.failure
         if endpoint not in self.states:
             raise UsageError("endpoint_unknown", f"no device is called {endpoint}", "see the list")
+        check_noted(label, notes, tags)
         self.configured.append((endpoint, label, awake_window_s))
         if self.database is None:
             return
         with closing(sqlite3.connect(self.database)) as connection, connection:
             if label is not None:
                 connection.execute("UPDATE endpoint SET label = ? WHERE name = ?", (label, endpoint))
+            note(connection, endpoint, notes, tags)
             if awake_window_s is not None:
                 connection.execute(
                     "UPDATE endpoint SET awake_window_s = ? WHERE name = ?",

@@ -13,11 +13,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.errors import ApplianceError, UsageError
-from flownexus_appliance.http import control
+from flownexus_appliance.http import guard
 from flownexus_appliance.http.control import open_control, remove_control
 from flownexus_appliance.http.ports import Parts, Sources
+from flownexus_appliance.http.routes import page
 from flownexus_appliance.http.server import HttpOptions, HttpServer, build_app
+
+from .people import BEARER
 
 
 @pytest.fixture
@@ -140,13 +144,13 @@ def test_the_socket_of_the_next_daemon_stays(tmp_path: FilePath) -> None:
 
 async def test_a_request_says_who_asks(parts: Parts, tmp_path: FilePath) -> None:
     async def who(request: web.Request) -> web.Response:
-        return web.Response(text=request[control.BY])
+        return web.Response(text=request[guard.BY])
 
     app = build_app(parts)
-    app.router.add_get("/who", who)
+    guard.serve(app, [page("/who", who)])
     async with TestClient(TestServer(app)) as client:
-        async with client.get("/who") as response:
-            assert await response.text() == control.WEB
+        async with client.get("/who", headers=BEARER[Role.VIEWER]) as response:
+            assert await response.text() == "vera/script"
         assert client.server.runner is not None
         bound = open_control(tmp_path / "control.sock")
         await web.SockSite(client.server.runner, bound).start()
@@ -155,7 +159,7 @@ async def test_a_request_says_who_asks(parts: Parts, tmp_path: FilePath) -> None
             aiohttp.ClientSession(connector=connector) as session,
             session.get("http://box/who") as response,
         ):
-            assert await response.text() == control.CONSOLE
+            assert await response.text() == "console"
     await asyncio.sleep(0)
 
 

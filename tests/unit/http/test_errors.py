@@ -14,8 +14,8 @@ from flownexus_appliance.http.errors import STATUS, status_of
 from .conftest import Client
 
 PACKAGE = Path(flownexus_appliance.__file__).parent
-# Whose errors can come out of a request: fleet/ is asked by it, lwm2m/, db/ and pki/ below.
-REACHABLE = ("http", "fleet", "db", "lwm2m", "pki")
+# Whose errors can come out of a request: fleet/ and access/ are asked by it, lwm2m/, db/ and pki/ below.
+REACHABLE = ("http", "fleet", "access", "db", "lwm2m", "pki")
 # Raised at start only, when there is no server to answer.
 AT_START = frozenset(
     "database_foreign database_newer database_unreadable static_missing certificate_unusable"

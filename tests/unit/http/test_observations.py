@@ -84,7 +84,7 @@ async def test_a_device_is_observed(client: Client, operations: FakeOperations) 
     body = {"path": "/3303/0/5700", "deadline_s": 60}
     answer = await ask(client, "POST", observations_of(STRANGE), body, status=202)
     assert asked(operations) == [(Kind.OBSERVE, (TEMPERATURE,))]
-    assert (operations.asked[0].by, operations.asked[0].deadline_ms) == ("web", NOW_MS + 60_000)
+    assert (operations.asked[0].by, operations.asked[0].deadline_ms) == ("anna/script", NOW_MS + 60_000)
     (state,) = answer["operations"]
     assert (state["operation"], state["status"], state["paths"]) == ("observe", "QUEUED", ["/3303/0/5700"])
 

@@ -68,7 +68,7 @@ async def test_what_is_asked_waits_for_the_device(client: Client, operations: Fa
         "attributes": {},
         "status": "QUEUED",
         "attempts": 0,
-        "asked_by": "web",
+        "asked_by": "anna/script",
         "retry_of": None,
         "created_ms": NOW_MS,
         "changed_ms": NOW_MS,
@@ -82,7 +82,7 @@ async def test_what_is_asked_waits_for_the_device(client: Client, operations: Fa
         "cut": False,
     }
     wanted = Operation(Kind.READ, (Path.of(3, 0),), content_format=11542)
-    assert operations.asked == [Asked(STRANGE, wanted, "web", NOW_MS + 90_000)]
+    assert operations.asked == [Asked(STRANGE, wanted, "anna/script", NOW_MS + 90_000)]
 
 
 async def test_an_answer_that_is_waited_for_is_there(client: Client, operations: FakeOperations) -> None:

@@ -163,7 +163,7 @@ async def test_what_is_not_done_can_be_ended(client: Client, many: FakeOperation
 
 async def test_what_is_done_can_be_asked_again(client: Client, many: FakeOperations) -> None:
     again = await ask(client, "POST", "/operations/2/retry", status=202)
-    assert (again["id"], again["retry_of"], again["asked_by"]) == (8, 2, "web")
+    assert (again["id"], again["retry_of"], again["asked_by"]) == (8, 2, "anna/script")
     assert again["wanted"] == [{"path": "/3/0/14", "value": "Äquator +01", "data_type": "string"}]
     assert (await ask(client, "GET", "/operations/2"))["status"] == "FAILED"
     many.ends = DONE

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from yarl import URL
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.db.credentials import Credential, CredentialState
 from flownexus_appliance.db.migrate import StoreError
 from flownexus_appliance.http.ports import Parts
@@ -19,6 +20,7 @@ from flownexus_appliance.http.server import build_app
 from .conftest import Client
 from .house import NOW_MS, SENSOR, STRANGE
 from .page import check_policy, device, page, refused, send, value, wrong
+from .people import BEARER
 from .trust import FakeCertificates, FakeCredentials
 
 URI = "coaps://192.0.2.7:5684"
@@ -81,10 +83,12 @@ async def test_every_client_is_told_what_to_enter(client: Client) -> None:
         f'CONFIG_NET_SAMPLE_LWM2M_SERVER="{URI}"',
         f'CONFIG_NET_SAMPLE_LWM2M_PSK="{key}"',
         f'CONFIG_APP_LWM2M_PSK="{key}"',
+        f"flownexus sim --name 'it'\"'\"'s' --host 192.0.2.7 --dtls --psk 'it'\"'\"'s:{key}'",
+        "./lwm2mclient_tinydtls -4 -n 'it'\"'\"'s' -h 192.0.2.7 -p 5684",
         'AT%CMNG=0,35724861,4,"it\'s"',
         f'AT%CMNG=0,35724861,3,"{key}"',
         f"--identity 69742773 --key {key}",
-        f"-n 'it'\"'\"'s' -u {URI} -i 'it'\"'\"'s' -p {key}",
+        f"-n 'it'\"'\"'s' -cid on -u {URI} -i 'it'\"'\"'s' -p {key}",
         "-k $'\\x01\\x11\\x22",
         f"{URI}/rd",
     ):
@@ -102,7 +106,7 @@ async def test_a_recipe_says_what_it_cannot_carry(client: Client) -> None:
 
 async def test_without_dtls_there_is_a_warning_and_no_recipe(parts: Parts) -> None:
     plain = replace(parts, coap_uris=("coap://127.0.0.1:5683",))
-    async with TestClient(TestServer(build_app(plain))) as client:
+    async with TestClient(TestServer(build_app(plain)), headers=BEARER[Role.ADMIN]) as client:
         assert "switched off" in (await page(client, "/add-device", cache="no-store")).text
         found = await page(client, await give(client, endpoint="a"), cache="no-store")
     assert "switched off" in found.text
@@ -116,7 +120,8 @@ async def test_a_certificate_comes_with_its_key_and_the_roots(
     async with client.get(place) as response:
         text = html.unescape(await response.text())
     pems = re.findall(r"-----BEGIN ([A-Z ]+)-----", text)
-    assert pems == ["CERTIFICATE", "PRIVATE KEY", "CERTIFICATE"]
+    # The fields, and the modem's AT commands.
+    assert pems == ["CERTIFICATE", "PRIVATE KEY", *["CERTIFICATE"] * 3, "PRIVATE KEY"]
     first = text[text.index("-----BEGIN") : text.index("-----END CERTIFICATE-----") + 25]
     made = x509.load_pem_x509_certificate(first.encode())
     assert made.subject.rfc4514_string().startswith("CN=")

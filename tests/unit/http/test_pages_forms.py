@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.http import pages_forms
 from flownexus_appliance.http.pages_once import KEEP_MS, MAX_WAITING, Once
 from flownexus_appliance.http.provisioning import EnrolmentGiven, PskGiven
@@ -63,8 +64,9 @@ async def test_a_body_that_is_no_form_is_refused(
     assert credentials.known == []
 
 
-async def test_an_unknown_charset_is_refused(client: Client) -> None:
-    headers = {"Content-Type": f"{URLENCODED}; charset=klingon"}
+@pytest.mark.parametrize("charset", ["klingon", "punycode", "unicode_escape", "utf-16"])
+async def test_another_charset_is_refused(client: Client, charset: str) -> None:
+    headers = {"Content-Type": f"{URLENCODED}; charset={charset}"}
     async with client.post("/add-device", data=urlencode(FIELDS), headers=headers) as response:
         assert response.status == 400
 
@@ -75,7 +77,8 @@ async def test_a_form_that_does_not_arrive_is_given_up(
     monkeypatch.setattr(pages_forms, "BODY_TIMEOUT_S", 0.01)
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     head = (
-        f"POST /enrolment HTTP/1.1\r\nHost: box\r\nContent-Type: {URLENCODED}\r\nContent-Length: 9\r\n\r\na"
+        f"POST /enrolment HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer {Role.ADMIN}\r\n"
+        f"Content-Type: {URLENCODED}\r\nContent-Length: 9\r\n\r\na"
     )
     writer.write(head.encode())
     assert b" 408 " in await reader.readline()

@@ -215,7 +215,7 @@ async def test_one_that_is_done_is_asked_for_anew(client: Client, operations: Fa
     await filled(operations)
     assert await send(client, "/operations/2/retry") == "/operations/6"
     assert operations.rows[6].retry_of == 2
-    assert operations.rows[6].asked_by == "web"
+    assert operations.rows[6].asked_by == "anna/script"
     found = await page(client, "/operations/6")
     assert "Repeats operation 2" in found.text
 

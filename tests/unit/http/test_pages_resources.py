@@ -51,7 +51,7 @@ async def asked(client: Client, operations: FakeOperations, fields: Mapping[str,
     before = len(operations.asked)
     await send(client, asks(), fields)
     [one] = operations.asked[before:]
-    assert (one.endpoint, one.by) == (SENSOR, "web")
+    assert (one.endpoint, one.by) == (SENSOR, "anna/script")
     return one.operation
 
 

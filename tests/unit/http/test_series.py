@@ -32,6 +32,14 @@ async def test_a_chart_is_cut_to_its_points(client: Client) -> None:
     )
 
 
+async def test_a_chart_of_all_begins_with_the_first_sample(client: Client) -> None:
+    day = await get(client, address(SENSOR, SERIES))
+    chart = await get(client, address(SENSOR, f"{SERIES}?from_ms=0&points=100"))
+    assert chart["first_ms"] == chart["from_ms"] == chart["time_ms"][0] == day["first_ms"]
+    assert sum(chart["count"]) == 1440
+    assert chart["resolution_ms"] == 0  # nothing is rolled up here
+
+
 async def test_a_span_without_samples_is_an_empty_chart(client: Client) -> None:
     chart = await get(client, address(SENSOR, f"{SERIES}?from_ms=0&to_ms=1000"))
     assert chart["time_ms"] == []

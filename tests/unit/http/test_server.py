@@ -1,7 +1,7 @@
 """The server with its sockets: HTTPS, start and stop, what cannot be started."""
 
 import asyncio
-import socket
+import gzip
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
@@ -9,11 +9,13 @@ from pathlib import Path as FilePath
 import aiohttp
 import pytest
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.errors import ApplianceError
 from flownexus_appliance.http.ports import Sources
 from flownexus_appliance.http.server import HttpOptions, HttpServer, tls_context
 
 from .house import NOW_MS
+from .people import BEARER
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ async def server(options: HttpOptions, sources: Sources) -> AsyncIterator[HttpSe
 async def session(options: HttpOptions, server: HttpServer) -> AsyncIterator[aiohttp.ClientSession]:
     """A client that trusts the box's certificate and nothing else."""
     context = ssl.create_default_context(cafile=options.certificate)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(connector=connector, headers=BEARER[Role.ADMIN]) as session:
         yield session
 
 
@@ -62,6 +65,14 @@ async def test_plain_http_gets_nothing(server: HttpServer) -> None:
         assert b"HTTP" not in await reader.read()
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_packed_request_is_not_unpacked(server: HttpServer, session: aiohttp.ClientSession) -> None:
+    packed = gzip.compress(b"name=" + b"x" * 30_000_000)
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/x-www-form-urlencoded"}
+    async with session.post(f"{server.url}sign-in", data=packed, headers=headers) as response:
+        # Unpacked it would be too large, which is 413.
+        assert (response.status, (await response.json())["error"]) == (400, "body_invalid")
 
 
 async def test_a_port_in_use_is_told(server: HttpServer, options: HttpOptions, sources: Sources) -> None:
@@ -100,7 +111,7 @@ async def test_it_starts_again_after_a_stop(server: HttpServer, session: aiohttp
 
 @pytest.mark.parametrize(
     ("host", "url"),
-    [("::1", "https://[::1]:8443/"), ("0.0.0.0", f"https://{socket.gethostname()}:8443/")],
+    [("::1", "https://[::1]:8443/"), ("::", "https://localhost:8443/")],
 )
 def test_the_address_to_open(tmp_path: FilePath, sources: Sources, host: str, url: str) -> None:
     assert HttpServer(HttpOptions(tmp_path, host=host), sources).url == url

@@ -13,6 +13,7 @@ from aiohttp import ClientResponse
 from flownexus_appliance.errors import UsageError
 from flownexus_appliance.events import Event, EventBus
 from flownexus_appliance.http import stream
+from flownexus_appliance.http.ports import Parts
 from flownexus_appliance.http.stream import RESET, Chunk, Hub, Listener
 
 from .conftest import Client
@@ -70,7 +71,9 @@ class Browser:
 
     @property
     def messages(self) -> list[Message]:
-        return parse(self.text[: self.text.rfind("\n\n") + 2])
+        """What came, without the hello that every stream begins with."""
+        found = parse(self.text[: self.text.rfind("\n\n") + 2])
+        return [message for message in found if message.name != "hello"]
 
     @property
     def last_id(self) -> str:
@@ -97,6 +100,13 @@ async def listening(
         browser = Browser(response)
         await browser.until("event: counts")
         yield browser
+
+
+async def test_a_stream_begins_with_the_version_of_the_pages(client: Client, parts: Parts) -> None:
+    async with listening(client) as browser:
+        first = parse(browser.text)[0]
+    assert first == Message("hello", {"version": parts.assets.version}, "")
+    assert f"/{parts.assets.version}/" in parts.assets.url("js/app.js")
 
 
 def chunk(*events: tuple[str, dict[str, Any]]) -> Chunk:

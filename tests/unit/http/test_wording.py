@@ -1,11 +1,21 @@
 """How values and times are written for people; the browser's own half is held against this one."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
-from flownexus_appliance.http import wording
+from flownexus_appliance.http import language, wording
 from flownexus_appliance.lwm2m.operations import Kind, Status
 
 from .house import NOW_MS
+
+
+@pytest.fixture
+def german() -> Iterator[None]:
+    token = language.use(language.load("de"))
+    yield
+    token.var.reset(token)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +143,52 @@ def test_every_operation_and_status_has_its_words() -> None:
     assert set(wording.OPERATION_NAMES) == set(wording.OPERATION_TITLES) == set(Kind)
     assert set(wording.OPERATION_STATUS) == set(Status)
     assert all("%(paths)s" in title for title in wording.OPERATION_TITLES.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (21.5, "21,50"),
+        (-0.0314, "\u22120,031"),
+        (0.000123, "1,23e-4"),
+        (1234567.5, "1\u202f234\u202f568"),
+        (1013.25, "1013,2"),
+        (86400, "86\u202f400"),
+    ],
+)
+def test_numbers_in_german(german: None, value: float, text: str) -> None:
+    assert wording.number_text(value) == text
+
+
+def test_times_in_german(german: None) -> None:
+    hour = 3_600_000
+    assert wording.ago_text(NOW_MS, NOW_MS) == "gerade eben"
+    assert wording.ago_text(NOW_MS - hour, NOW_MS) == "vor 1 h"
+    assert wording.ahead_text(NOW_MS + hour, NOW_MS) == "in 1 h"
+    assert wording.ahead_text(NOW_MS + 731 * 24 * hour, NOW_MS) == "in 2 Jahren"
+    assert wording.span_text(1200) == "1,2 s"
+    assert re.fullmatch(r"\d\d?\. M\u00e4rz 2000, \d\d:\d\d", wording.moment_text(952_782_400_000))
+
+
+def test_every_month_has_its_name_in_german(german: None) -> None:
+    assert [language.gettext(month) for month in wording.MONTHS] == [
+        "Jan.",
+        "Feb.",
+        "M\u00e4rz",
+        "Apr.",
+        "Mai",
+        "Juni",
+        "Juli",
+        "Aug.",
+        "Sept.",
+        "Okt.",
+        "Nov.",
+        "Dez.",
+    ]
+
+
+def test_labels_in_german(german: None) -> None:
+    labels = wording.labels_of(5, 3, "integer")
+    assert labels is not None
+    assert labels["2"] == "Heruntergeladen"
+    assert wording.labels_of(3303, 5700, "float") is None

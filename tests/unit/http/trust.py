@@ -41,8 +41,10 @@ from flownexus_appliance.pki.errors import PkiError
 from flownexus_appliance.pki.names import ServerNames
 from flownexus_appliance.pki.roots import OVERLAP
 from flownexus_appliance.pki.upkeep import Change
+from flownexus_appliance.system.settings import Settings
 
 from .house import NOW_MS, FakeFleet, FakeModels, FakeOperations, Outcome
+from .people import FakeAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ def make_sources(
     fleet.models, fleet.database = uploads.set, database
     return Sources(
         reader=reader,
+        access=FakeAccess(),
         fleet=fleet,
         operations=FakeOperations(database, fleet),
         credentials=FakeCredentials(database),
@@ -280,4 +283,5 @@ def make_sources(
         bootstrap=FakeBootstrap(),
         bus=bus,
         models=uploads,
+        settings=Settings(None, folder / "settings.toml"),
     )

@@ -7,15 +7,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.db.reads import Reader
-from flownexus_appliance.http import control, errors
-from flownexus_appliance.http.answers import MAX_BODY_BYTES
+from flownexus_appliance.http import guard
 from flownexus_appliance.http.leshan.routes import routes
-from flownexus_appliance.http.ports import PARTS, Parts
-from flownexus_appliance.http.server import refuse_cross_site
+from flownexus_appliance.http.ports import Parts
+from flownexus_appliance.http.server import bare_app
 from flownexus_appliance.lwm2m.model import ModelSet
 
 from ..house import QUIET, SENSOR, SLEEPER, STRANGE, fill
+from ..people import BEARER
 
 BASE = "/leshan/api"
 Rest = TestClient[web.Request, web.Application]
@@ -35,11 +36,7 @@ async def reader(tmp_path: FilePath, models: ModelSet) -> AsyncIterator[Reader]:
 
 @pytest.fixture
 async def rest(parts: Parts) -> AsyncIterator[Rest]:
-    app = web.Application(
-        middlewares=[errors.answer_errors, control.note_who_asks, refuse_cross_site],
-        client_max_size=MAX_BODY_BYTES,
-    )
-    app[PARTS] = parts
-    app.add_routes(routes(BASE))
-    async with TestClient(TestServer(app)) as client:
+    app = bare_app(parts)
+    guard.serve(app, routes(BASE))
+    async with TestClient(TestServer(app), headers=BEARER[Role.ADMIN]) as client:
         yield client

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from flownexus_appliance.http.leshan.clients import BY
 from flownexus_appliance.lwm2m.links import Link
 from flownexus_appliance.lwm2m.operations import Kind, Operation
 from flownexus_appliance.lwm2m.paths import Path
@@ -29,7 +28,7 @@ def path(text: str) -> Path:
 def asked(operations: FakeOperations) -> Operation:
     """The one operation that was asked for."""
     (one,) = operations.asked
-    assert (one.endpoint, one.by, one.checked) == (SENSOR, BY, False)
+    assert (one.endpoint, one.by, one.checked) == (SENSOR, "anna/script", False)
     return one.operation
 
 

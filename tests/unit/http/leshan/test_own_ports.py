@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import aiohttp
@@ -22,7 +23,7 @@ STREAM = {"Accept": "text/event-stream"}
 def config() -> LeshanConfig:
     server, bootstrap = unused_port(), unused_port()
     assert server != bootstrap
-    return LeshanConfig(server_port=server, bootstrap_port=bootstrap)
+    return LeshanConfig(server_port=server, bootstrap_port=bootstrap, anonymous="admin")
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ async def test_each_side_has_its_own(server: HttpServer, config: LeshanConfig) -
         assert await status(config.bootstrap_port, path) == expected, path
 
 
+async def test_strangers_may_nothing_unless_they_are_let(
+    tmp_path: FilePath, sources: Sources, config: LeshanConfig
+) -> None:
+    closed = replace(config, anonymous="")
+    server = HttpServer(HttpOptions(tmp_path / "state", port=0, leshan=closed), sources)
+    await server.start()
+    assert await status(config.server_port, "/api/clients") == 401
+    assert await status(config.bootstrap_port, "/api/bootstrap") == 401
+    await server.stop()
+    seeing = replace(config, anonymous="viewer")
+    server = HttpServer(HttpOptions(tmp_path / "state", port=0, leshan=seeing), sources)
+    await server.start()
+    assert await status(config.server_port, "/api/clients") == 200
+    assert await status(config.server_port, "/api/clients/x/3/0", method="DELETE") == 403
+    await server.stop()
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/healthz", "/api/v1/endpoints", "/leshan/api/clients", "/leshan_api/data/x/"]
 )
@@ -67,7 +85,9 @@ async def test_they_are_off_by_default(tmp_path: FilePath, sources: Sources) -> 
 
 async def test_one_side_alone(tmp_path: FilePath, sources: Sources) -> None:
     port = unused_port()
-    options = HttpOptions(tmp_path / "state", port=0, leshan=LeshanConfig(bootstrap_port=port))
+    options = HttpOptions(
+        tmp_path / "state", port=0, leshan=LeshanConfig(bootstrap_port=port, anonymous="admin")
+    )
     server = HttpServer(options, sources)
     await server.start()
     assert await status(port, "/api/bootstrap") == 200
@@ -103,13 +123,13 @@ async def test_a_browser_led_astray_gets_nothing(
 async def test_other_machines_may_call_it_as_they_like(
     tmp_path: FilePath, sources: Sources, config: LeshanConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wide = LeshanConfig("0.0.0.0", config.server_port)
+    wide = LeshanConfig("0.0.0.0", config.server_port, anonymous="viewer")
     server = HttpServer(HttpOptions(tmp_path / "state", port=0, leshan=wide), sources)
     await server.start()
     assert await status(config.server_port, "/api/clients", "box.example") == 200
     await server.stop()
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warnings == ["Leshan's API is open to other machines"]
+    assert warnings == ["Leshan's API is open to other machines, unencrypted"]
 
 
 async def test_streams_end_with_the_server(

@@ -25,7 +25,8 @@ OF_BOOTSTRAP = {"GET /bootstrap", "POST /bootstrap/{endpoint}", "DELETE /bootstr
 def addresses(side: Side) -> set[str]:
     """Methods and paths, without the tail that handlers read themselves and slashes at the end."""
     found = {(route.method, re.sub(r"\{rest:.*\}$", "", route.path)) for route in routes("", side)}
-    return {f"{method} {path.rstrip('/')}" for method, path in found}
+    # A client itself is looked at by its own address, which needs less than what is asked of it.
+    return {f"{method} {path.rstrip('/')}" for method, path in found} - {"GET /clients/{endpoint}"}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from flownexus_appliance.access.roles import Role
 from flownexus_appliance.http.ports import Sources
 from flownexus_appliance.http.server import build_app, join
 
 from ..conftest import Client
 from ..house import NOW_MS
+from ..people import BEARER
 from ..trust import FakeCertificates
 
 
@@ -48,7 +50,10 @@ async def test_without_a_root(
 async def test_where_devices_reach_the_box(sources: Sources) -> None:
     uris = ("coaps://[2001:db8::7]:5684", "coap://127.0.0.1:5683")
     app = build_app(join(sources, uris, lambda: NOW_MS))
-    async with TestClient(TestServer(app)) as client, client.get("/leshan/api/server/endpoint") as response:
+    async with (
+        TestClient(TestServer(app), headers=BEARER[Role.ADMIN]) as client,
+        client.get("/leshan/api/server/endpoint") as response,
+    ):
         assert await response.json() == [
             {
                 "uri": {"full": uris[0], "scheme": "coaps", "host": "2001:db8::7", "port": 5684},
