@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from .browsers import browsers
 from .charts import charts
 from .dtls import dtls
 from .footprint import footprint
 from .ingest import ingest
+from .overview import overview
 from .results import RESULTS, Figure, show, write
 from .wake import wake
 
@@ -17,6 +19,8 @@ ALL: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "ingest": ingest,
     "dtls": dtls,
     "charts": charts,
+    "overview": overview,
+    "browsers": browsers,
     "footprint": footprint,
     "wake": wake,
 }

@@ -102,7 +102,7 @@ def daemon(state: Path, settings: str = "") -> Iterator[tuple[Started, Ports]]:
     config.write_text(
         f"[coap]\nport = {ports.coap}\n"
         f'[dtls]\nport = {ports.coaps}\nnetworks = ["127.0.0.0/8"]\n'
-        f'[http]\nport = {ports.http}\n[log]\nlevel = "warning"\n{settings}'
+        f'[http]\nhost = "127.0.0.1"\nport = {ports.http}\n[log]\nlevel = "warning"\n{settings}'
     )
     command = [sys.executable, "-m", "flownexus_appliance", "run"]
     command += ["--state", str(state), "--config", str(config)]
