@@ -34,6 +34,7 @@ class CertificateState(StrEnum):
 class CertificateStatus:
     """One certificate of the box. `serial` and `fingerprint` (SHA-256) are hexadecimal.
 
+    `names` are the DNS names and addresses a server's one is made for, none for others.
     `trusted_until` is when the box itself stops to trust or use it; `next_step` when it will be replaced or
     dropped by itself, None where it ends as it is; `reason` a sentence that says what happens then and why.
     """
@@ -49,6 +50,7 @@ class CertificateStatus:
     trusted_until: datetime
     next_step: datetime | None
     reason: str
+    names: tuple[str, ...] = ()
 
 
 def describe(held: Holdings, now: datetime) -> tuple[CertificateStatus, ...]:
@@ -135,4 +137,14 @@ def _status(
         trusted_until=trusted_until,
         next_step=next_step,
         reason=reason,
+        names=_names(certificate),
     )
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    dns = found.get_values_for_type(x509.DNSName)
+    return (*dns, *map(str, found.get_values_for_type(x509.IPAddress)))
