@@ -1,6 +1,6 @@
 # For developers: thin calls of the scripts that ./run and ./test use too.
 .DEFAULT_GOAL := help
-.PHONY: help run test check texts lock registry interop fuzz bench clean
+.PHONY: help run test check texts lock registry interop fuzz bench screenshots clean
 
 BIN := .venv/bin
 
@@ -44,6 +44,10 @@ fuzz: ## The DTLS engine under sanitizers, 25 s; longer: make fuzz SECONDS=600
 bench: ## The figures of benchmarks/results.json
 	scripts/setup.sh bench
 	$(BIN)/python -m benchmarks
+
+screenshots: ## The pictures of the README, of a daemon with simulated devices
+	scripts/setup.sh test
+	$(BIN)/python -m tools.screenshots
 
 clean: ## Remove what the commands installed and made, except ./var
 	rm -rf .venv .setup node_modules flownexus_appliance/http/static/vendor tests/interop/leshan/target

@@ -97,7 +97,8 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let through who may, and put on record what was changed."""
     needed = _needed(request)
     if request.method in SAFE:
-        return _turn_away(request, needed) or await handler(request)
+        turned_away = _turn_away(request, needed)
+        return turned_away if turned_away is not None else await handler(request)
     try:
         response = await _admit_change(request, needed, handler)
     except ApplianceError as error:

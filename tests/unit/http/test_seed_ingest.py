@@ -13,6 +13,7 @@ from flownexus_appliance.lwm2m.values import DataType, ObjectLink, Record, Value
 
 from .conftest import Client
 from .house import NOW_MS, FakeFleet, record
+from .people import FakeAccess
 
 SINGLE = "/leshan_api/resource/single"
 COMPOSITE = "/leshan_api/resource/composite"
@@ -58,6 +59,15 @@ def kept(fleet: FakeFleet) -> tuple[Record, ...]:
 
 
 # What goes in
+
+
+async def test_what_a_device_tells_is_no_change_but_a_mistake_is_on_record(
+    client: Client, access: FakeAccess
+) -> None:
+    await post(client, SINGLE, single())
+    assert access.notes == []
+    await post(client, SINGLE, {}, status=400)
+    assert [(what, outcome) for _, _, what, _, outcome in access.notes] == [(f"POST {SINGLE}", "http_400")]
 
 
 async def test_a_single_resource(client: Client, fleet: FakeFleet) -> None:

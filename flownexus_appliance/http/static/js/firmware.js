@@ -27,9 +27,9 @@ async function reread() {
     if (!region || old.innerHTML === region.innerHTML) continue;
     const focused = old.contains(document.activeElement) && nameOf(document.activeElement);
     old.replaceChildren(...region.childNodes);
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     if (focused) old.querySelector(focused)?.focus({ preventScroll: true });
   }
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   writeMoments();
   writeTimes();
   stream.follow(shown());
