@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures of the README, of a real daemon with simulated devices and a day behind them.
+"""`make screenshots`: the pictures of the README, of a real daemon with simulated devices and their last day.
 
 The devices register over DTLS and go on reporting meanwhile; only the day before is made up.
 """

@@ -28,6 +28,7 @@ from ..db.store import Store
 from ..db.writer import Batch
 from ..errors import UsageError
 from ..lwm2m.core import Moment
+from ..system.clock import trustworthy
 from . import names, setup
 from .changes import Changes, Show
 from .passwords import Passwords, check_password
@@ -244,10 +245,12 @@ class Access:
         """Change one's own password; one's other sessions end. See `http.ports.Access`."""
         user = self._of_session(caller)
         self._passwords.check_room()
-        self._throttle.begin(client.address, user.name)
+        # By session, not by account: who guesses elsewhere keeps nobody from changing their password.
+        guesser = f"{user.name} {caller.number}"
+        self._throttle.begin(client.address, guesser)
         if not await self._passwords.matches(old, user.password_hash):
             raise _wrong()
-        self._throttle.forgive(client.address, user.name)
+        self._throttle.forgive(client.address, guesser)
         check_password(new, user.name)
         hashed = await self._passwords.make(new)
 
@@ -382,7 +385,7 @@ class Access:
         return self._users.of(session.user_id)
 
     def _check_token(self, owner: UserRow, called: str, expires_ms: int) -> None:
-        """Raises UsageError: token_taken, token_limit, expiry_past."""
+        """Raises UsageError: token_taken, token_limit, clock_untrusted, expiry_past."""
         own = self._tokens.of({owner.id})
         if any(one.name == called for one in own):
             raise UsageError(
@@ -394,7 +397,14 @@ class Access:
             raise UsageError(
                 "token_limit", f"{owner.name} has {MAX_A_USER} tokens already", "remove those that expired"
             )
-        if expires_ms and expires_ms <= self._clock().wall_ms:
+        now_ms = self._clock().wall_ms
+        if expires_ms and not trustworthy(now_ms):
+            raise UsageError(
+                "clock_untrusted",
+                "the box does not know the time yet, so the token would end at a wrong one",
+                "make a token without an end, or wait until a time server has set the clock",
+            )
+        if expires_ms and expires_ms <= now_ms:
             raise UsageError("expiry_past", "the token would have expired already", "give a later time")
 
     def _ids(self, user: str | None) -> set[int] | None:

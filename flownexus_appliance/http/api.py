@@ -13,7 +13,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from .. import __version__
-from ..access.roles import Role
+from ..access.roles import Caller, Role
 from ..db.noted import TagCount
 from ..errors import UsageError
 from ..fleet.noted import MAX_LABEL, MAX_NOTES, MAX_TAG, MAX_TAGS
@@ -37,7 +37,7 @@ from . import (
 )
 from .answers import json_answer
 from .devices import Device
-from .guard import still_holds
+from .guard import CALLER, still_holds
 from .ports import PARTS
 from .provisioning import EnrolmentState
 from .resources import ResourceState, describe
@@ -292,8 +292,10 @@ async def stream(request: web.Request) -> web.StreamResponse:
         after = int(last)
     position = after if after >= 0 else None
     parts = request.app[PARTS]
+    caller: Caller = request[CALLER]
+    listener = parts.hub.join(names or None, position, caller.user or caller.name)
     return await serve_stream(
-        request, parts.hub, names or None, position, lambda: still_holds(request), parts.assets.version
+        request, parts.hub, listener, lambda: still_holds(request), parts.assets.version
     )
 
 

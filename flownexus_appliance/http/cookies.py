@@ -1,7 +1,7 @@
 """The cookies a request brings, each read by itself.
 
-`http.cookies`, and so aiohttp, gives up all of them for one whose name it does not like. Cookies know no port,
-so another program on this machine could keep a browser from every page here by a single one.
+`http.cookies`, and so aiohttp, gives up all of them for one whose name it does not like. Cookies know no
+port, so another program on this machine could keep a browser from every page here by a single one.
 """
 
 from aiohttp import web

@@ -14,6 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -27,6 +28,7 @@ from .cookies import cookie
 from .errors import Handler, wants_page
 from .ports import PARTS
 from .ports_box import Client, SignedIn
+from .requests import STILL
 from .routes import Place, Route
 
 COOKIE: Final = "__Host-flownexus"
@@ -115,14 +117,14 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-async def _admit_change(
-    request: web.Request, needed: Role | None, handler: Handler
-) -> web.StreamResponse:
+async def _admit_change(request: web.Request, needed: Role | None, handler: Handler) -> web.StreamResponse:
     caller: Caller | None = request[CALLER]
     _refuse_cross_site(request, caller)
     turned_away = _turn_away(request, needed)
     if turned_away is not None:
         return turned_away
+    if needed is not None:
+        request[STILL] = partial(_check_still, request)
     # What is for everybody has a stranger's form: one tab signs in while another one has done so already.
     if needed is not None and caller is not None and caller.way is Way.SESSION and not _is_api(request):
         await _check_form(request, caller)
@@ -282,6 +284,15 @@ async def _check_form(request: web.Request, caller: Caller) -> None:
 
 def _seal(caller: Caller, nonce: bytes) -> bytes:
     return hmac.digest(caller.form_key, nonce, "sha256")[:MAC_BYTES]
+
+
+def _check_still(request: web.Request) -> None:
+    if not still_holds(request):
+        raise UsageError(
+            "sign_in_needed",
+            "your session or your role ended while the request was on its way",
+            "sign in, and send it again",
+        )
 
 
 def _is_api(request: web.Request) -> bool:

@@ -15,7 +15,7 @@ from aiohttp import web
 from ..errors import ApplianceError, UsageError, clean
 from .errors import status_of
 from .problems import told
-from .requests import BODY_TIMEOUT_S
+from .requests import BODY_TIMEOUT_S, check_still
 
 MAX_FIELDS: Final = 50
 UTF_8: Final = "utf-8"
@@ -92,6 +92,7 @@ async def read(request: web.Request) -> Form:
         ) from None
     except ValueError:
         raise _unusable() from None
+    check_still(request)
     form = request[FORM] = Form(dict(pairs))
     return form
 

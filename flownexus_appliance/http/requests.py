@@ -13,6 +13,9 @@ from .devices import MAX_SEARCH, SORTS, Question
 from .wording import STATES
 
 BODY_TIMEOUT_S: Final = 10.0
+# Where `guard.py` keeps what raises when who asks may no more. A body can take its time, and who was admitted
+# before it came may have been shown out since.
+STILL: Final = "still"
 # Of `?wait=`: below what proxies and programs give up after.
 MAX_WAIT_S: Final = 120
 # Year 9999, and well within what a browser counts exactly.
@@ -142,8 +145,16 @@ async def _content(request: web.Request) -> bytes:
         )
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
+            content = await request.read()
     except TimeoutError:
         raise UsageError(
             "request_timeout", "the body did not arrive in time", f"send it within {BODY_TIMEOUT_S:.0f} s"
         ) from None
+    check_still(request)
+    return content
+
+
+def check_still(request: web.Request) -> None:
+    """To be called once a body is there. Raises UsageError("sign_in_needed")."""
+    if STILL in request:
+        request[STILL]()

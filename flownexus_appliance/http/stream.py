@@ -12,6 +12,7 @@ shows. Nothing waits for a slow browser: what it does not fetch in time is dropp
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -202,6 +203,7 @@ class Listener(Outbox):
 
     endpoints: frozenset[str] | None
     position: int
+    who: str = ""
 
     def push(self, data: bytes) -> None:
         """Leave data to be written; when too much waits already, all of it gives way to a reset."""
@@ -222,7 +224,7 @@ class Hub:
     def __init__(self, bus: EventBus, counts: Callable[[], Mapping[str, int]]) -> None:
         self._bus = bus
         self._counts = counts
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}  # in the order of their coming
         self._task: asyncio.Task[None] | None = None
         self.closing = False
 
@@ -247,20 +249,17 @@ class Hub:
         """The number of the newest event: a page says up to where it is right."""
         return self._bus.last_number
 
-    def join(self, endpoints: frozenset[str] | None, after: int | None) -> Listener:
+    def join(self, endpoints: frozenset[str] | None, after: int | None, who: str = "") -> Listener:
         """A new listener; with `after`, what is kept of the later events comes first.
 
-        Raises UsageError("client_limit").
+        Where there are too many, the oldest of the person with the most gives way, so that nobody takes the
+        stream from the others. Raises UsageError("client_limit"): that person is `who` asks.
         """
         if len(self._listeners) >= MAX_CLIENTS:
-            raise UsageError(
-                "client_limit",
-                f"{MAX_CLIENTS} browsers are listening already",
-                "close pages that nobody looks at",
-            )
+            self._make_room(who)
         kept = list(self._bus)
         last = self._bus.last_number
-        listener = Listener(endpoints, last)
+        listener = Listener(endpoints, last, who)
         if after is not None and after != last:
             first = kept[0].number if kept else last + 1
             if after > last or after < first - 1:
@@ -268,11 +267,24 @@ class Hub:
             else:
                 listener.push(Chunk(e for e in kept if e.number > after).for_endpoints(endpoints))
         listener.push(encode_message("counts", self._counts()) + encode_number(last))
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         return listener
 
     def leave(self, listener: Listener) -> None:
-        self._listeners.discard(listener)
+        self._listeners.pop(listener, None)
+
+    def _make_room(self, who: str) -> None:
+        counts = Counter(listener.who for listener in self._listeners)
+        most = max(counts, key=counts.__getitem__)
+        if counts[most] <= counts[who] + 1:
+            raise UsageError(
+                "client_limit",
+                f"{MAX_CLIENTS} browsers are listening already",
+                "close pages that nobody looks at",
+            )
+        oldest = next(listener for listener in self._listeners if listener.who == most)
+        oldest.close()
+        self.leave(oldest)
 
     async def _pump(self) -> None:
         subscription = self._bus.subscribe()
@@ -307,18 +319,13 @@ class Hub:
 
 
 async def serve_stream(
-    request: web.Request,
-    hub: Hub,
-    endpoints: frozenset[str] | None,
-    after: int | None,
-    allowed: Callable[[], bool],
-    version: str,
+    request: web.Request, hub: Hub, listener: Listener, allowed: Callable[[], bool], version: str
 ) -> web.StreamResponse:
     """Answer a request with the stream until either side ends it, or it is not `allowed` any more.
 
-    `version` is that of the pages' files: a page of another one wants to be loaded anew.
+    `listener` has joined the hub, and leaves it here. `version` is that of the pages' files: a page of
+    another one wants to be loaded anew.
     """
-    listener = hub.join(endpoints, after)
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

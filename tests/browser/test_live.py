@@ -93,7 +93,7 @@ async def test_a_device_page_lives(chromium: Chromium, house: House, device_url:
 async def test_the_focus_stays_where_it_was_when_a_device_comes_anew(
     chromium: Chromium, house: House, device_url: DeviceUrl, place: str
 ) -> None:
-    """A device that sleeps updates its registration as often as it wakes, and the page is read anew each time."""
+    """A device that sleeps updates its registration as often as it wakes: each time the page is read anew."""
     async with chromium.page() as page:
         await page.open(device_url(SENSOR))
         await page.until_text("#live", "Live")
@@ -171,7 +171,7 @@ async def test_a_page_survives_a_restart_of_the_daemon(chromium: Chromium, house
 
 
 async def test_a_tab_opened_behind_holds_no_connection(chromium: Chromium, house: House) -> None:
-    """A browser allows six connections to one host: were each a stream, the seventh tab would wait for ever."""
+    """A browser allows six connections to one host: were each a stream, the seventh tab would never load."""
     async with chromium.page() as page:
         behind = """
           let hidden = true;

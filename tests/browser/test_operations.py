@@ -418,6 +418,20 @@ async def test_pages_of_operations_fit_every_size(
         assert min(min(size) for size in sizes) >= 28
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("width", [1024, 1100, 1440])
+async def test_a_value_has_room_beside_its_buttons(
+    chromium: Chromium, house: House, device_url: DeviceUrl, width: int, language: str
+) -> None:
+    async with chromium.page(width, 900) as page:
+        await page.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": language})
+        for url in (device_url(SENSOR), f"{device_url(SENSOR)}/resources/3/0"):
+            await page.open(url)
+            await page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+            value = "document.querySelector('[data-row=\"/3/0/0\"] td').getBoundingClientRect()"
+            assert await page.evaluate(f"{value}.width") > 90, url
+
+
 async def test_every_navigation_fits_a_phone(chromium: Chromium, house: House) -> None:
     async with chromium.page(360, 740) as page:
         for path in ("/", "/operations", "/certificates"):

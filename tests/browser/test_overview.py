@@ -5,6 +5,8 @@ import sqlite3
 from contextlib import closing
 from typing import Final
 
+import pytest
+
 from flownexus_appliance.lwm2m.operations import Kind, Operation, Status
 from flownexus_appliance.lwm2m.paths import Path
 from tests.unit.http.house import QUIET, SENSOR, SLEEPER, STRANGE, FakeOperations, Outcome
@@ -101,6 +103,52 @@ async def test_a_device_lives_under_each_of_its_tags(chromium: Chromium, house: 
         house.move(SENSOR, "sleeping")
         states = f"[...document.querySelectorAll('{CARD}')].map((card) => card.dataset.state)"
         await page.until(f"{states}.join() === 'sleeping,sleeping'")
+
+
+async def test_the_list_may_change_while_its_lines_are_fetched(chromium: Chromium, house: House) -> None:
+    """Of a young device the last hour is asked for, of an old one the last day: one after the other."""
+    async with chromium.page() as page:
+        await page.open(f"{house.url}/help")
+        asked = await page.evaluate("""(async () => {
+          const icon = document.querySelector("link[rel=icon]").href;
+          const { Sparklines } = await import(new URL("../js/sparkline.js", icon));
+          const answers = [];
+          window.fetch = () => new Promise((resolve) => answers.push(resolve));
+          const list = document.createElement("div");
+          for (const since of [Date.now(), 1]) {
+            const card = list.appendChild(document.createElement("p"));
+            Object.assign(card.dataset, { endpoint: `device ${since}`, since });
+            card.innerHTML = '<svg data-spark="/3303/0/5700" width="50" height="20"></svg>';
+          }
+          document.querySelector("h1").after(list);
+          const lines = new Sparklines();
+          lines.attach(list);
+          while (!answers.length) await new Promise((resolve) => setTimeout(resolve, 20));
+          list.replaceChildren();
+          lines.attach(list);
+          answers[0](new Response('{"items": []}'));
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          return answers.length;
+        })()""")
+        assert asked == 1
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_many_tags_are_pushed_along_and_the_page_is_not(
+    chromium: Chromium, house: House, width: int
+) -> None:
+    with closing(sqlite3.connect(house.database)) as connection, connection:
+        note(connection, SENSOR, None, [f"a room of the house {number}" for number in range(12)])
+    async with chromium.page(width, 844) as page:
+        await page.open(f"{house.url}/")
+        chips = "document.querySelector('.chips-first')"
+        assert await page.evaluate(f"{chips}.scrollWidth - {chips}.clientWidth") > 0
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(wide) <= 0
+        cut = "[...document.querySelectorAll('.tile')].filter((one) => one.scrollWidth > one.clientWidth)"
+        assert await page.evaluate(f"{cut}.length") == 0
+        words = "[...document.querySelectorAll('.tile-name')].map((one) => getComputedStyle(one).fontSize)"
+        assert set(await page.evaluate(words)) == {"12px"}
 
 
 async def test_a_failure_stands_out_by_itself(chromium: Chromium, house: House) -> None:

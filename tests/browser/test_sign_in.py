@@ -121,6 +121,14 @@ async def test_one_signs_in_and_out(door: Page, house: House, access: FakeAccess
     assert await door.text("h1") == "Sign in"
 
 
+async def test_back_shows_nothing_of_who_has_signed_out(door: Page, house: House) -> None:
+    await sign_in(door, house, "/help")
+    await door.click(".menu summary")
+    await door.follow(".menu-sheet button")
+    await door.back()
+    assert await door.text("h1") == "Sign in"
+
+
 async def test_what_is_typed_can_be_looked_at(door: Page, house: House) -> None:
     await door.open(f"{house.url}/sign-in")
     await door.type("#password", "four wet hares")

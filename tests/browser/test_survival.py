@@ -79,6 +79,17 @@ async def test_a_page_says_that_the_box_is_away_and_comes_back(
             await leave(page, "net::ERR_")
 
 
+@pytest.mark.parametrize("path", ["/system", "/system/log"])
+async def test_a_page_without_a_stream_says_so_too(chromium: Chromium, house: House, path: str) -> None:
+    async with chromium.page() as page:
+        await page.open(f"{house.url}{path}")
+        await house.server.stop()
+        await page.until_text(NOTICE, AWAY)
+        async with restarted(house):
+            await page.until(f"!document.querySelector('{NOTICE}')")
+            await leave(page, "net::ERR_")
+
+
 async def test_what_changed_meanwhile_is_read_anew(chromium: Chromium, house: House) -> None:
     """What is no event: the page of a new daemon says it, and the stream never does."""
     async with chromium.page() as page:

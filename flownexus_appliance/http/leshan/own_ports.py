@@ -58,7 +58,13 @@ class OwnPorts:
                 "Leshan's API is open to other machines, unencrypted",
                 extra={"HOST": host, "PORT": port, "ANONYMOUS": self._config.anonymous or "nobody"},
             )
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_TIMEOUT_S, auto_decompress=False)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=STOP_TIMEOUT_S,
+            auto_decompress=False,  # as in `server.py`
+        )
         await runner.setup()
         self._runners.append(runner)
         try:

@@ -241,6 +241,14 @@ async def test_a_session_that_guesses_the_password_gets_slow(house: Box) -> None
     await house.access.change_password(caller, PASSWORD, OTHER, HERE)
 
 
+async def test_who_guesses_elsewhere_keeps_nobody_from_changing_the_password(house: Box) -> None:
+    caller = (await house.sign_in()).caller
+    for _ in range(FREE + 1):
+        await refused(house, ANNA, OTHER, THERE)
+    assert (await refused(house, ANNA, OTHER, THERE)).code == "sign_in_throttled"
+    await house.access.change_password(caller, PASSWORD, OTHER, HERE)
+
+
 async def test_a_disk_that_fails_changes_no_password(house: Box) -> None:
     here, there = await house.sign_in(), await house.sign_in()
     house.fail_next()

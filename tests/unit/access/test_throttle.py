@@ -10,6 +10,8 @@ from flownexus_appliance.access.throttle import (
     ADDRESS_CAP_S,
     FORGET_S,
     FREE,
+    NETWORK_CAP_S,
+    NETWORK_FREE,
     SignInThrottled,
     Throttle,
     network,
@@ -54,6 +56,25 @@ def test_an_address_waits_longer_each_time_and_a_quarter_of_an_hour_at_most(time
         time.now += wait_s
     assert delays == [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
     assert ADDRESS_CAP_S == 900
+
+
+def test_a_machine_does_not_keep_out_those_who_share_its_network(time: Time) -> None:
+    for number in range(100):
+        time.now += time.wait_s("2001:db8::bad", f"user{number}")
+    assert time.wait_s("2001:db8::bad") > NETWORK_CAP_S
+    time.now += NETWORK_CAP_S
+    assert time.wait_s("2001:db8::1", "anna") == 0
+    assert time.wait_s("192.0.2.1", "anna") == 0
+
+
+def test_a_machine_with_all_addresses_of_a_network_gets_slow(time: Time) -> None:
+    delays = []
+    for number in range(NETWORK_FREE + 9):
+        assert time.wait_s(f"2001:db8::{number:x}") == 0
+        delays.append(time.wait_s("2001:db8::bad") if number >= NETWORK_FREE else 0)
+        time.now += delays[-1]
+    assert delays == [0] * NETWORK_FREE + [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert time.wait_s("2001:db8:0:1::1") == 0
 
 
 def test_an_attempt_that_has_to_wait_does_not_count(time: Time) -> None:

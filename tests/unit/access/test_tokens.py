@@ -96,6 +96,11 @@ async def test_tokens_that_cannot_be(house: Box, monkeypatch: pytest.MonkeyPatch
     assert await refused(house, name="late", expires_ms=NOW_MS) == "expiry_past"
     assert await refused(house, name="late", expires_ms=-1) == "expiry_past"
     await house.access.add_token(OTTO, "backup", Role.VIEWER, 0)
+    # By a clock that woke in 1970 it would have expired as soon as the clock is right.
+    house.clock.wall_ms, right = 86_400_000, house.clock.wall_ms
+    assert await refused(house, name="early", expires_ms=366 * 86_400_000) == "clock_untrusted"
+    await house.access.add_token(VERA, "early", Role.VIEWER, 0)
+    house.clock.wall_ms = right
     monkeypatch.setattr(access_module, "MAX_A_USER", 2)
     await house.access.add_token(ANNA, "second", Role.VIEWER, 0)
     assert await refused(house, name="third") == "token_limit"

@@ -1,5 +1,6 @@
 """Users, sessions, tokens and the record over REST, by the real `Access`: who may do what with whose."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -343,6 +344,26 @@ async def test_the_record_is_read_in_pages_by_an_admin(web: Web) -> None:
     assert len((await web.ask(anna, "GET", f"/audit?from_ms={NOW_MS}"))["items"]) == 6
     for query in ("limit=0", "after=x", "from_ms=-1", f"q={'x' * 5000}"):
         assert await web.refused(anna, "GET", f"/audit?{query}", status=400) == "query_invalid"
+
+
+async def test_who_is_shown_out_while_a_request_is_on_its_way_does_nothing(web: Web) -> None:
+    anna, vera = await web.browser(ANNA), await web.browser(VERA)
+    await web.ask(anna, "PATCH", "/users/vera", {"role": "admin"})
+    sent = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"name": "nora", "role": "admin",'
+        await sent.wait()
+        yield f'"password": "{PASSWORD}"}}'.encode()
+
+    headers = vera | {"Content-Type": "application/json"}
+    asked = asyncio.create_task(web.client.post("/api/v1/users", data=body(), headers=headers))
+    await asyncio.sleep(0.05)
+    await web.ask(anna, "PATCH", "/users/vera", {"role": "viewer"})
+    sent.set()
+    async with await asked as response:
+        assert (response.status, (await response.json())["error"]) == (401, "sign_in_needed")
+    assert "nora" not in {user.name for user in web.access.users()}
 
 
 async def test_what_is_done_here_is_on_record(web: Web) -> None:

@@ -227,6 +227,20 @@ def test_listeners_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     hub.join(None, None)
 
 
+def test_nobody_takes_the_stream_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MAX_CLIENTS", 4)
+    hub = Hub(EventBus(), dict)
+    tablet, *scripts = [hub.join(None, None, who) for who in ("anna", "vera", "vera", "vera")]
+    phone = hub.join(None, None, "anna")
+    assert [one.closed for one in (tablet, phone, *scripts)] == [False, False, True, False, False]
+    for who in ("anna", "vera"):
+        with pytest.raises(UsageError) as caught:
+            hub.join(None, None, who)
+        assert caught.value.code == "client_limit"
+    hub.join(None, None, "otto")
+    assert sum(one.closed for one in (tablet, phone, *scripts)) == 2
+
+
 # Over HTTP
 
 

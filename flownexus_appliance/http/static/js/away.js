@@ -66,6 +66,16 @@ export async function ask() {
   }
 }
 
+/** For pages without a stream: has `look` read what is new, and tells when the box is away and when it is back. */
+export async function tend(look) {
+  try {
+    await look();
+    showBack();
+  } catch {
+    if ((await ask()) === "away") showAway();
+  }
+}
+
 function nextPlace() {
   return document.querySelector("[data-once]") ? "/" : location.pathname + location.search;
 }

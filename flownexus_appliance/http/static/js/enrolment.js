@@ -1,5 +1,6 @@
 // The enrolment page: counts down, and shows who enrols while the window is open.
 import { boxTime, writeMoments, writeTimes } from "./app.js";
+import { tend } from "./away.js";
 import "./copying.js";
 import { getPage } from "./fetching.js";
 import { leftText } from "./format.js";
@@ -42,7 +43,7 @@ function signature(region) {
 }
 
 async function watch() {
-  if (isOpen() && !document.hidden) await look().catch(() => {}); // the next look asks again
+  if (isOpen() && !document.hidden) await tend(look);
   setTimeout(watch, LOOK_MS);
 }
 

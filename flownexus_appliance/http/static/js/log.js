@@ -1,4 +1,5 @@
 // The log: follows what is written, in the browser's time zone. What one reads keeps its place.
+import { tend } from "./away.js";
 import { getPage } from "./fetching.js";
 import { momentText } from "./format.js";
 import { n_ } from "./language.js";
@@ -36,7 +37,7 @@ async function look() {
 }
 
 async function watch() {
-  if (follow.checked && !document.hidden) await look().catch(() => {}); // the next look asks again
+  if (follow.checked && !document.hidden) await tend(look);
   setTimeout(watch, LOOK_MS);
 }
 

@@ -96,7 +96,7 @@ export class Sparklines {
     );
     this.#wanted.clear();
     for (const spanMs of [HOUR_MS, DAY_MS]) {
-      const group = wanted.filter((svg) => this.#lines.get(svg).spanMs === spanMs);
+      const group = wanted.filter((svg) => this.#lines.get(svg)?.spanMs === spanMs);
       for (let start = 0; start < group.length; start += AT_ONCE) {
         await this.#fetch(group.slice(start, start + AT_ONCE), spanMs);
       }
@@ -104,9 +104,12 @@ export class Sparklines {
   }
 
   async #fetch(group, spanMs) {
+    // While the answer before was waited for, the list may have changed.
+    const keys = group.flatMap((svg) => this.#lines.get(svg)?.key ?? []);
+    if (!keys.length) return;
     const to = Math.ceil(boxTime());
     const query = new URLSearchParams({ from_ms: to - spanMs, to_ms: to + 1, points: POINTS });
-    for (const svg of group) query.append("series", this.#lines.get(svg)?.key ?? "");
+    for (const key of keys) query.append("series", key);
     let items;
     try {
       ({ items } = await getJson(`/api/v1/sparklines?${query}`));

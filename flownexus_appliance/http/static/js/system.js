@@ -1,6 +1,7 @@
 // The pages of the box: its figures stay current, and the page of a restart goes on once the box is back.
 import { writeMoments, writeTimes } from "./app.js";
-import { freshPage } from "./fetching.js";
+import { tend } from "./away.js";
+import { getPage } from "./fetching.js";
 
 const LOOK_MS = 5000;
 const RETRY_MS = 700;
@@ -8,8 +9,8 @@ const REGIONS = ["notices", "figures"];
 
 /** Takes over what has changed, but where somebody is at it. */
 async function look() {
-  const fresh = await freshPage();
-  for (const name of fresh ? REGIONS : []) {
+  const fresh = await getPage(location.href);
+  for (const name of REGIONS) {
     const old = document.querySelector(`[data-region="${name}"]`);
     const region = fresh.querySelector(`[data-region="${name}"]`);
     if (!region || old.contains(document.activeElement) || old.innerHTML === region.innerHTML) continue;
@@ -21,7 +22,7 @@ async function look() {
 
 async function watch() {
   const chosen = !document.getSelection().isCollapsed; // what is being copied stays
-  if (!document.hidden && !chosen) await look();
+  if (!document.hidden && !chosen) await tend(look);
   setTimeout(watch, LOOK_MS);
 }
 
