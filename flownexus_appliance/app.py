@@ -79,7 +79,13 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
             config.fleet.watch_list, config.fleet.awake_window_s, config.fleet.max_plain_endpoints
         )
         fleet = Fleet(store, bus, models.set, options, reader.operation, clock.now)
-        web = HttpOptions(state, config.http.host, config.http.port, leshan=config.leshan)
+        web = HttpOptions(
+            state,
+            config.http.host,
+            config.http.port,
+            leshan=config.leshan,
+            names=config.certificates.names,
+        )
         certificates = Certificates(
             Authority(state / PKI),
             bus,

@@ -276,4 +276,5 @@ async def _file(request: web.Request) -> bytes:
         raise UsageError(
             "request_timeout", "the file did not arrive in time", f"send it within {UPLOAD_TIMEOUT_S:.0f} s"
         ) from None
+    requests.check_still(request)
     return bytes(content)

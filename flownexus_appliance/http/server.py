@@ -39,7 +39,8 @@ class HttpOptions:
     """Where pages and API are served. The certificate lives in `state`, made there if need be.
 
     `coap_uris` are the addresses a device can be pointed at, as the overview tells them; `plain` where
-    unencrypted CoAP is open beyond this machine, `leshan` where Leshan's API is served by itself.
+    unencrypted CoAP is open beyond this machine, `leshan` where Leshan's API is served by itself,
+    `names` what the box is called besides.
     """
 
     state: FilePath
@@ -48,6 +49,7 @@ class HttpOptions:
     coap_uris: tuple[str, ...] = ("coap://127.0.0.1:5683",)
     plain: PlainCoap | None = None
     leshan: LeshanConfig = field(default_factory=LeshanConfig)
+    names: tuple[str, ...] = ()
 
     @property
     def certificate(self) -> FilePath:
@@ -75,7 +77,7 @@ class HttpServer:
         self._parts = join(sources, options.coap_uris, now_ms, options.plain)
         self._runner: web.AppRunner | None = None
         self._door: FrontDoor | None = None
-        self._own_ports = OwnPorts(options.leshan)
+        self._own_ports = OwnPorts(options.leshan, options.names)
         self._control: os.stat_result | None = None
         self._port = options.port
         self._context: ssl.SSLContext | None = None

@@ -25,6 +25,8 @@ from .wording import CONSEQUENCES, asked_by_text
 MAX_UNREAD: Final = 1500
 # Objects are open at first, those with values before the others, until so many rows are in sight.
 OPEN_ROWS: Final = 80
+# LwM2M Server, Access Control and Firmware Update.
+HOUSEKEEPING: Final = frozenset({1, 2, 5})
 # Below an object or instance, where the model is not known.
 ANY: Final = "RW"
 FORM_ATTRIBUTES: Final = ("pmin", "pmax", "gt", "lt", "st")
@@ -301,8 +303,9 @@ def _opened(views: Sequence[ObjectView]) -> tuple[ObjectView, ...]:
     """The same with some of them open."""
     opened: set[int] = set()
     shown = 0
-    for view in sorted(views, key=lambda view: (not view.told, view.id)):
-        if shown < OPEN_ROWS:
+    # What a device measures goes before the housekeeping of the protocol, of which there is much.
+    for view in sorted(views, key=lambda view: (not view.told, view.id in HOUSEKEEPING, view.id)):
+        if shown < OPEN_ROWS and (view.id not in HOUSEKEEPING or not shown):
             opened.add(view.id)
         shown += sum(len(part.rows) for part in view.instances)
     return tuple(replace(view, open=view.id in opened) for view in views)

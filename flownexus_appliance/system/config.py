@@ -174,9 +174,7 @@ class CertificatesConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    host: str = _setting(
-        "::", 'address that the web pages and the API listen on; "::" is all of them', _host
-    )
+    host: str = _setting("::", 'address that the web pages and the API listen on; "::" is all of them', _host)
     port: int = _setting(8443, "TCP port of the web pages and the API", _port)
 
 

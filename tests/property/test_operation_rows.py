@@ -79,7 +79,9 @@ def test_what_goes_in_comes_out(
     with closing(sqlite3.connect(":memory:")) as connection:
         for _, script in schema_files():
             connection.executescript(script)
-        connection.execute("INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (7, 'a', 1, 1)")
+        connection.execute(
+            "INSERT INTO endpoint (id, name, first_seen_ms, last_seen_ms) VALUES (7, 'a', 1, 1)"
+        )
         connection.row_factory = sqlite3.Row
         asked, done = Batch(Done()), Batch(Done())  # type: ignore[arg-type]
         rows.put_operation(asked, 7, kept)

@@ -76,7 +76,8 @@ def systemd(folder: Path) -> Iterator[tuple[Path, socket.socket]]:
 def test_to_systemd_it_goes_on_running(tmp_path: Path) -> None:
     ports = [free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)]
     config = tmp_path / "appliance.toml"
-    config.write_text("[coap]\nport = {}\n[dtls]\nport = {}\n[http]\nhost = '127.0.0.1'\nport = {}\n".format(*ports))
+    settings = "[coap]\nport = {}\n[dtls]\nport = {}\n[http]\nhost = '127.0.0.1'\nport = {}\n"
+    config.write_text(settings.format(*ports))
     words: list[str | Path] = ["run", "--state", tmp_path / "var", "--config", config]
     with systemd(tmp_path) as (path, listening):
         command = ["env", f"NOTIFY_SOCKET={path}", ROOT / ".venv/bin/flownexus", *words]

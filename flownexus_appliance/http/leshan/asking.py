@@ -18,7 +18,7 @@ from ...lwm2m.content_formats import ContentFormat
 from ...lwm2m.paths import Path
 from ...lwm2m.values import DataType
 from ..ports import PARTS, Parts
-from ..requests import BODY_TIMEOUT_S
+from ..requests import BODY_TIMEOUT_S, check_still
 from .answers import Refused, invalid_request, not_registered, unexpected
 
 DEFAULT_TIMEOUT_S: Final = 5
@@ -103,13 +103,15 @@ class Asking:
         request = self.request.clone(client_max_size=MAX_BODY_BYTES)
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await request.read()
+                content = await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Invalid request: more than {MAX_BODY_BYTES} bytes"
             ) from None
         except TimeoutError:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "Invalid request: the body did not arrive") from None
+        check_still(self.request)
+        return content
 
     async def text(self) -> str:
         """The body as text; raises Refused."""

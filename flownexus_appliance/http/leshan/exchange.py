@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ...errors import UsageError
 from ..errors import status_of
-from ..requests import BODY_TIMEOUT_S
+from ..requests import BODY_TIMEOUT_S, check_still
 from .answers import Refused
 
 
@@ -30,11 +30,13 @@ async def body(request: web.Request) -> str:
     """The body as text, whatever its type; raises Refused, lets 413 through."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return (await request.read()).decode()
+            content = (await request.read()).decode()
     except TimeoutError:
         raise Refused(HTTPStatus.REQUEST_TIMEOUT, "Invalid request: the body did not arrive") from None
     except UnicodeDecodeError:
         raise Refused(HTTPStatus.BAD_REQUEST, "Invalid request: the body is not UTF-8") from None
+    check_still(request)
+    return content
 
 
 def done(status: int = HTTPStatus.OK) -> web.Response:

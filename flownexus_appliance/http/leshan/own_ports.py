@@ -6,11 +6,13 @@ what the setting `anonymous` says: by default nothing.
 
 import ipaddress
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from ...access.roles import Caller, Role, Way
 from ...errors import ApplianceError, clean
@@ -29,8 +31,10 @@ log = logging.getLogger(__name__)
 class OwnPorts:
     """The sites of both sides, as far as they are wanted."""
 
-    def __init__(self, config: LeshanConfig) -> None:
+    def __init__(self, config: LeshanConfig, names: Iterable[str] = ()) -> None:
+        """`names` are those that the operator gave the box besides its own."""
         self._config = config
+        self._names = own_names(names)
         self._runners: list[web.AppRunner] = []
 
     async def start(self, make_app: Callable[[], web.Application], events: Events) -> None:
@@ -51,9 +55,8 @@ class OwnPorts:
 
     async def _serve(self, app: web.Application, port: int) -> None:
         host = self._config.host
-        if ipaddress.ip_address(host).is_loopback:
-            app.middlewares.append(refuse_foreign_names)
-        else:
+        app.middlewares.append(refuse_foreign_names(self._names))
+        if not ipaddress.ip_address(host).is_loopback:
             log.warning(
                 "Leshan's API is open to other machines, unencrypted",
                 extra={"HOST": host, "PORT": port, "ANONYMOUS": self._config.anonymous or "nobody"},
@@ -77,17 +80,27 @@ class OwnPorts:
             ) from error
 
 
-@web.middleware
-async def refuse_foreign_names(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Who is on this machine calls it localhost or by its address; another name leads a browser astray.
+def own_names(further: Iterable[str]) -> frozenset[str]:
+    """What this machine is called, in its network too, and what the operator calls it besides."""
+    name = socket.gethostname().lower()
+    return frozenset({"localhost", name, f"{name}.local", *(one.lower() for one in further)})
 
-    A page elsewhere may have its own name resolved to the loopback, and would be taken for one of ours.
+
+def refuse_foreign_names(names: Collection[str]) -> Middleware:
+    """Who means this machine calls it by one of its names or by an address. Others lead a browser astray.
+
+    A page elsewhere may have its own name resolved to this machine, and would be taken for one of ours.
     """
-    host = request.url.host or ""
-    if host != "localhost" and not _is_address(host):
-        text = f"{clean(host, 60)} is not a name of this address: use localhost"
-        return text_answer(text, HTTPStatus.MISDIRECTED_REQUEST)
-    return await handler(request)
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = (request.url.host or "").lower()
+        if host not in names and not _is_address(host):
+            text = f"{clean(host, 60)} is not a name of this machine: use its address"
+            return text_answer(text, HTTPStatus.MISDIRECTED_REQUEST)
+        return await handler(request)
+
+    return refuse
 
 
 def _is_address(host: str) -> bool:

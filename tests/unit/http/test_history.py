@@ -370,7 +370,8 @@ async def test_who_does_not_read_is_let_go(
     put_samples(tmp_path / "flownexus.db", 10_000, "'x' || hex(zeroblob(2000)) || i")
     _, writer = await asyncio.open_connection(client.host, client.port)
     try:
-        writer.write(f"GET /api/v1{TEMPERATURES} HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer admin\r\n\r\n".encode())
+        head = f"GET /api/v1{TEMPERATURES} HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer admin\r\n\r\n"
+        writer.write(head.encode())
         async with asyncio.timeout(20):
             assert await let_go == 0  # what was to be sent is not kept for it
     finally:

@@ -120,13 +120,16 @@ async def test_a_browser_led_astray_gets_nothing(
     assert await status(config.bootstrap_port, "/api/security/clients/x", host, "DELETE") == expected
 
 
-async def test_other_machines_may_call_it_as_they_like(
+async def test_other_machines_call_it_by_a_name_of_its_own(
     tmp_path: FilePath, sources: Sources, config: LeshanConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     wide = LeshanConfig("0.0.0.0", config.server_port, anonymous="viewer")
-    server = HttpServer(HttpOptions(tmp_path / "state", port=0, leshan=wide), sources)
+    options = HttpOptions(tmp_path / "state", port=0, leshan=wide, names=("Box.example",))
+    server = HttpServer(options, sources)
     await server.start()
-    assert await status(config.server_port, "/api/clients", "box.example") == 200
+    for name in ("192.0.2.7:8080", "box.example", f"{socket.gethostname()}.local"):
+        assert await status(config.server_port, "/api/clients", name) == 200, name
+    assert await status(config.server_port, "/api/clients", "elsewhere.example") == 421
     await server.stop()
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warnings == ["Leshan's API is open to other machines, unencrypted"]
