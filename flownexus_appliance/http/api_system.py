@@ -15,6 +15,7 @@ from ..system.health import Vitals, Warn
 from ..system.settings import write
 from . import requests
 from .answers import json_answer
+from .guard import DETAIL
 from .ports import PARTS, Parts
 from .ports_box import SettingEntry
 from .routes import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, Answer, Query, Route, get, search
@@ -159,6 +160,7 @@ async def change_settings(request: web.Request) -> web.Response:
     await parts.settings.change(
         {name: None if value is None else write(value) for name, value in wanted.settings.items()}
     )
+    request[DETAIL] = ", ".join(wanted.settings)
     return json_answer(_settings(parts))
 
 

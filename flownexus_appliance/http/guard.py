@@ -98,7 +98,8 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let through who may, and put on record what was changed."""
     needed = _needed(request)
-    if request.method in SAFE:
+    # What is served nowhere, or not so, changes nothing either.
+    if request.method in SAFE or request.match_info.http_exception is not None:
         turned_away = _turn_away(request, needed)
         return turned_away if turned_away is not None else await handler(request)
     try:

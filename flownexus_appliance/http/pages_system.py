@@ -11,7 +11,7 @@ from ..access.roles import Role
 from ..errors import ApplianceError
 from ..system import logs
 from ..system.settings import SettingsInvalid
-from . import api_certificates, api_system, pages_forms, views_system
+from . import api_certificates, api_system, guard, pages_forms, views_system
 from .api_system import find_lines, value_of
 from .language import gettext
 from .pages_forms import Form, Problem
@@ -84,6 +84,7 @@ async def change_settings(request: web.Request) -> web.Response:
     try:
         if not problems:
             await parts.settings.change(changes)
+            request[guard.DETAIL] = ", ".join(changes)
     except SettingsInvalid as error:
         problems = error.fields
     except ApplianceError as error:

@@ -218,6 +218,16 @@ async def test_what_another_site_tries_is_on_record(stranger: Client, access: Fa
     assert [(who, outcome) for who, *_, outcome in access.notes] == [("otto", "cross_site")]
 
 
+async def test_what_is_not_served_so_is_told_and_not_on_record(stranger: Client, access: FakeAccess) -> None:
+    for path, status in (("/operations", 405), ("/nothing", 404)):
+        headers = signed_in(Role.ADMIN) | HERE
+        async with stranger.post(path, data={}, headers=headers) as response:
+            assert response.status == status
+        async with stranger.post(path, headers=PAGE, allow_redirects=False) as response:
+            assert (response.status, response.headers["Location"]) == (303, "/sign-in?ended=form")
+    assert access.notes == []
+
+
 async def test_what_a_stranger_tries_in_vain_is_not(stranger: Client, access: FakeAccess) -> None:
     async with stranger.post("/api/v1/endpoints", json={}) as response:
         assert response.status == 401
