@@ -80,6 +80,8 @@ async def end(house: House, number: int, status: Status, outcome: Outcome) -> No
 async def opened(page: Page, url: str) -> None:
     await page.open(url)
     await page.until_text("#live", "Live")
+    # The housekeeping of the protocol is folded at first.
+    await page.evaluate("document.querySelectorAll('details.object').forEach((one) => { one.open = true; })")
 
 
 def pardon(page: Page, status: int) -> None:

@@ -246,6 +246,7 @@ async def test_one_that_does_not_answer_is_told_of(yard: Yard) -> None:
     device.mute.add("execute /1/0/9")
     await yard.looks()
     message = "its certificate ends: it did not answer: nobody knows whether the device has done it"
+    await until(lambda: asked(yard.house) != [])
     assert asked(yard.house) == [("one", False, message)]
 
 
