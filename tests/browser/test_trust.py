@@ -166,7 +166,8 @@ async def test_certificates_are_rotated_and_a_root_rolled_over(chromium: Chromiu
     certificates = certificates_of(house)
     async with chromium.page() as page:
         await page.open(f"{house.url}/")
-        await page.follow('.places a[href="/certificates"]')
+        await page.follow('.places a[href="/system"]')
+        await page.follow('main nav a[href="/certificates"]')
         before_rotation = [status.serial for status in certificates.describe()]
         await page.follow('form[action="/certificates/rotate"] button')
         assert "New server certificates are in use" in await page.text(".banner")
