@@ -87,6 +87,8 @@ def _listening(port: int, state: Path, count: int) -> Iterator[None]:
     with subprocess.Popen(_command(port, bearer(state), 60.0), stdout=subprocess.PIPE) as process:
         try:
             yield
+            if process.poll() is not None:
+                raise SystemExit("the listeners went away before the load was over")
         finally:
             process.kill()
 
