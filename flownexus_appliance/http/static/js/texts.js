@@ -7,10 +7,6 @@ export const TEXTS = {
   notes: { online: _("listening"), sleeping: _("wakes by itself"), offline: _("not reachable") },
   themes: { system: _("as the system"), light: _("light"), dark: _("dark") },
   theme: (name) => _("Theme: %(name)s", { name }),
-  loading: _("Loading"),
-  noSamples: _("No samples in this time span"),
-  notLoaded: _("The samples could not be loaded"),
-  retry: _("Try again"),
   copy: _("Copy"),
   copied: _("Copied"),
   asking: _("Waiting for the device"),
@@ -20,11 +16,5 @@ export const TEXTS = {
     moment
       ? _("In this browser's time zone. Now %(moment)s.", { moment })
       : _("In this browser's time zone."),
-  low: _("Low"),
-  mean: _("Mean"),
-  high: _("High"),
-  to: _("to"),
   found: (count) => n_("%(num)s device", "%(num)s devices", count),
-  samples: (count) => n_("%(num)s sample", "%(num)s samples", count),
-  chart: (title, range) => _("Chart of %(title)s, last %(range)s", { title, range }),
 };
