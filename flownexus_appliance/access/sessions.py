@@ -4,16 +4,15 @@ The secret is in the cookie alone; here and on disk is its SHA-256, which for 32
 slow hash. When a session was used is written down now and then (`access.py` does it), not each time.
 """
 
-import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..db.people import SessionRow
-from ..lwm2m.core import Moment
 from ..system.clock import PLAUSIBLE_FROM, PLAUSIBLE_UNTIL, SET_BACK
+from .holders import Holders, hash_of
 from .people import Client
 
 _HOUR_MS: Final = 3_600_000
@@ -47,20 +46,8 @@ class NewSession:
     ending: tuple[int, ...]
 
 
-class Sessions:
+class Sessions(Holders[SessionRow]):
     """All sessions. One that has ended by time is not told apart from one that never was."""
-
-    def __init__(self, clock: Callable[[], Moment]) -> None:
-        self._clock = clock
-        self._rows: dict[int, SessionRow] = {}
-        self._by_secret: dict[bytes, int] = {}
-        self._used: set[int] = set()
-        self._next = 1
-
-    def start(self, rows: Iterable[SessionRow]) -> None:
-        """Take up what an earlier run kept."""
-        for row in rows:
-            self.add(row)
 
     def prepare(self, user_id: int, client: Client, *, keep: bool) -> NewSession:
         """A new session, not to be found before `add`."""
@@ -68,7 +55,7 @@ class Sessions:
         row = SessionRow(
             self._next,
             user_id,
-            _hash(secret),
+            hash_of(secret),
             keep,
             now_ms,
             now_ms,
@@ -79,25 +66,9 @@ class Sessions:
         beyond = self.of({user_id})[MAX_A_USER - 1 :]
         return NewSession(row, secret, tuple(one.id for one in beyond))
 
-    def add(self, row: SessionRow) -> None:
-        self._rows[row.id] = row
-        self._by_secret[row.secret_hash] = row.id
-        self._next = max(self._next, row.id + 1)
-
-    def drop(self, numbers: Iterable[int]) -> None:
-        for number in tuple(numbers):
-            row = self._rows.pop(number, None)
-            self._used.discard(number)
-            if row is not None:
-                del self._by_secret[row.secret_hash]
-
-    def drop_user(self, user_id: int) -> None:
-        """All of a user, those that have ended too."""
-        self.drop([row.id for row in self._rows.values() if row.user_id == user_id])
-
     def find(self, secret: str, client: Client) -> SessionRow | None:
         """The session of a cookie, used by this; None where it has ended."""
-        number = self._by_secret.get(_hash(secret))
+        number = self._by_secret.get(hash_of(secret))
         return None if number is None else self._use(number, client)
 
     def touch(self, number: int) -> SessionRow | None:
@@ -120,14 +91,6 @@ class Sessions:
         if not _can_be_right(self._clock().wall_ms):
             return ()
         return [row.id for row in tuple(self._rows.values()) if self._over(row)]
-
-    def take_used(self) -> Sequence[SessionRow]:
-        """Those used since the last call; `used_again` where that could not be written down."""
-        used, self._used = self._used, set()
-        return [self._rows[number] for number in sorted(used)]
-
-    def used_again(self, rows: Iterable[SessionRow]) -> None:
-        self._used.update(row.id for row in rows if row.id in self._rows)
 
     def _use(self, number: int, client: Client | None) -> SessionRow | None:
         row = self.get(number)
@@ -166,7 +129,3 @@ def ends_ms(row: SessionRow) -> int:
 def form_key(secret: str) -> bytes:
     """What the forms of a session's pages are sealed with: made of the secret, and useless without it."""
     return hmac.digest(secret.encode("utf-8", "surrogatepass"), _FORMS, "sha256")
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
