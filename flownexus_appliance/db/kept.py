@@ -15,6 +15,8 @@ from ..lwm2m.paths import Path
 from ..lwm2m.registration import RegisteredObject, Registration
 from ..lwm2m.values import DataType
 from .credentials import Credential, load_credentials
+from .firmware import KeptFirmware
+from .firmware_rows import load_firmware, load_next_ids
 from .noted import load_tags
 from .operations import (
     EndpointOperation,
@@ -51,7 +53,8 @@ class Catalog:
 
     `unseen` are the endpoints that have a credential and were never heard; `tags` are by endpoint id.
     `late_hours` are the hours (series, hour since 1970) that were noted to have got samples after they were
-    rolled up; `late_left`: there may be more of them in the file.
+    rolled up; `late_left`: there may be more of them in the file. `packages` has hash and version of all
+    firmware by its id. `campaign_ended`: since room was last made for campaigns, or that is not known.
     """
 
     endpoints: dict[str, int] = field(default_factory=dict)
@@ -66,6 +69,11 @@ class Catalog:
     next_series: int = 1
     next_credential: int = 1
     next_operation: int = 1
+    packages: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    next_firmware: int = 1
+    next_update: int = 1
+    next_campaign: int = 1
+    campaign_ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ class Kept:
     wanted_attributes: tuple[WantedAttributes, ...] = ()
     awake_windows_s: Mapping[str, float] = field(default_factory=dict)
     people: People = field(default=People())
+    firmware: KeptFirmware = field(default=KeptFirmware())
 
 
 def load_catalog(connection: sqlite3.Connection) -> Catalog:
@@ -114,6 +123,9 @@ def load_catalog(connection: sqlite3.Connection) -> Catalog:
     catalog.next_credential = (last or 0) + 1
     (last,) = connection.execute("SELECT max(id) FROM endpoint_operation").fetchone()
     catalog.next_operation = (last or 0) + 1
+    for number, sha256, version in connection.execute("SELECT id, sha256, version FROM firmware"):
+        catalog.packages[number] = (sha256, version)
+    catalog.next_firmware, catalog.next_update, catalog.next_campaign = load_next_ids(connection)
     return catalog
 
 
@@ -145,6 +157,7 @@ def load_kept(connection: sqlite3.Connection) -> Kept:
         )
         operations = load_unfinished(cursor)
         wanted_observations, wanted_attributes = load_wanted(cursor)
+        firmware = load_firmware(cursor)
     return Kept(
         registrations,
         observations,
@@ -157,6 +170,7 @@ def load_kept(connection: sqlite3.Connection) -> Kept:
         wanted_attributes,
         windows,
         load_people(connection),
+        firmware,
     )
 
 

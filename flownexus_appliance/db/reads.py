@@ -1,4 +1,5 @@
-"""What pages and the API read: endpoints, credentials, operations, values, charts. Never writes.
+"""What pages and the API read: endpoints, credentials, operations, values, charts, firmware updates. Never
+writes.
 
 A few read-only connections, so that a long query does not hold up a page. Everything returned is a
 frozen dataclass of plain values, ready to be shown or encoded.
@@ -15,12 +16,15 @@ from typing import Any, Final
 
 import aiosqlite
 
+from ..lwm2m.firmware import Reason, UpdateState
 from ..lwm2m.paths import Path
 from ..lwm2m.plain import PlainValue, to_plain
 from ..lwm2m.values import DataType
 from .charts import Chart, read_chart
 from .credentials import SHOWN, CredentialRow, credential_row
+from .firmware import Campaign, FirmwareUpdate, UpdateStep
 from .firmware_reads import KNOWN_SINCE, RUNNING, RunningRow
+from .firmware_rows import COUNTS, STEPS, campaign_of, counts_of, step_of, update_of
 from .history import Sample, Span, export_pieces, samples_page
 from .noted import FAILED, LISTED, LISTED_TAGGED, TAGGED, TAGS, ListedEndpoint, TagCount, same_tag
 from .operation_reads import ATTEMPTS, ONE, OperationQuestion, attempt_of, select
@@ -29,6 +33,18 @@ from .people import AuditQuestion, AuditRow, audit_row, select_audit
 from .series_reads import KINDS, OF_KIND, SeriesKind, SeriesPlace
 from .storage import Storage, StorageFigures
 from .store import from_sql
+from .update_reads import (
+    CAMPAIGN,
+    CAMPAIGNS_PAGE,
+    FAILURES,
+    FIRMWARE_COUNTS,
+    LAST,
+    UPDATE,
+    Failures,
+    ListedUpdate,
+    UpdateQuestion,
+    select_updates,
+)
 
 CONNECTIONS: Final = 3
 # What one page takes from the file at a time, and in all: values may be large, and a page is made of them in
@@ -246,6 +262,56 @@ class Reader:
     async def known_since(self, endpoints: Sequence[str]) -> dict[str, int]:
         """Since when each has told the firmware version that it told last, as far as is looked back."""
         return dict(map(tuple, await self._rows(KNOWN_SINCE, {"names": json.dumps(list(endpoints))})))
+
+    async def update(self, update_id: int) -> FirmwareUpdate | None:
+        rows = await self._rows(UPDATE, {"id": update_id})
+        return update_of(rows[0]) if rows else None
+
+    async def update_steps(self, update_id: int) -> list[UpdateStep]:
+        """What happened to an update, in order."""
+        return [step_of(row) for row in await self._rows(STEPS, {"id": update_id})]
+
+    async def updates(self, question: UpdateQuestion, limit: int) -> tuple[list[ListedUpdate], int | None]:
+        """A page of updates, newest first, and the id to go on behind; None at the end."""
+        rows, more = await self.take(*select_updates(question), limit)
+        found = [ListedUpdate(update_of(row), row["label"]) for row in rows]
+        return found, found[-1].update.id if found and more else None
+
+    async def last_updates(self, endpoints: Sequence[str]) -> dict[str, FirmwareUpdate]:
+        """The newest update of each endpoint that has any."""
+        rows = await self._rows(LAST, {"names": json.dumps(list(endpoints))})
+        return {row["endpoint"]: update_of(row) for row in rows}
+
+    async def firmware_counts(self) -> dict[int, dict[UpdateState, int]]:
+        """How many updates of each firmware are in each state; firmware without any is not in it."""
+        return counts_of(await self._rows(FIRMWARE_COUNTS, {}))
+
+    async def campaign(self, campaign_id: int) -> Campaign | None:
+        rows = await self._rows(CAMPAIGN, {"id": campaign_id})
+        return campaign_of(rows[0]) if rows else None
+
+    async def campaigns(
+        self, before_id: int | None, limit: int, state: str = ""
+    ) -> tuple[list[Campaign], int | None]:
+        """A page of campaigns, newest first, and the id to go on behind; None at the end.
+
+        `state` is one of `CampaignState`, or unfinished, or done; "": all.
+        """
+        rows, more = await self.take(CAMPAIGNS_PAGE, {"before": before_id, "state": state}, limit)
+        found = [campaign_of(row) for row in rows]
+        return found, found[-1].id if found and more else None
+
+    async def campaign_counts(self, ids: Sequence[int]) -> dict[int, dict[UpdateState, int]]:
+        """How many updates of these campaigns are in each state; every id asked for is a key."""
+        return counts_of(await self._rows(COUNTS, {"ids": json.dumps(list(ids))}), ids)
+
+    async def campaign_failures(self, campaign_id: int) -> list[Failures]:
+        """Why devices of a campaign failed, what most failed by first."""
+        rows = await self._rows(FAILURES, {"id": campaign_id})
+        return [
+            Failures(UpdateState(row["state"]), Reason(row["reason"]), row["result"], row["devices"])
+            for row in rows
+        ]
 
     async def kinds(self) -> list[SeriesKind]:
         """The resources that anybody has told numbers of, by object and resource id."""

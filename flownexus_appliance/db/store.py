@@ -1,4 +1,4 @@
-"""What the fleet writes: endpoints, registrations, observations, samples, credentials.
+"""What the fleet writes: endpoints, registrations, observations, samples, credentials, firmware.
 
 It is also where DTLS sessions are kept (`fleet.ports.SessionKeeper`).
 
@@ -16,15 +16,27 @@ from math import isfinite
 from pathlib import Path as FilePath
 from typing import Final
 
-from ..errors import ApplianceError, PeerError
+from ..errors import ApplianceError, PeerError, UsageError
 from ..lwm2m.observation import Observation
 from ..lwm2m.paths import Path
 from ..lwm2m.registration import Registration
 from ..lwm2m.values import INT64_MAX, INT64_MIN, DataType, ObjectLink, Record, Value
 from .credentials import Credential, Proof, put_credential, put_credential_uses
+from .firmware import Campaign, Firmware, FirmwareUpdate, UpdateStep
+from .firmware_rows import (
+    change_campaign,
+    change_firmware,
+    change_update,
+    put_campaign,
+    put_firmware,
+    put_step,
+    put_update,
+    put_update_bytes,
+    remove_firmware,
+)
 from .kept import Catalog, Kept, Series, load_catalog, load_kept, objects_to_json
 from .migrate import open_database, unreadable
-from .noted import put_notes, put_tags, spelled
+from .noted import put_notes, put_tags, same_tag, spelled
 from .operations import (
     Attempt,
     EndpointOperation,
@@ -227,6 +239,11 @@ class Store:
         kept = self._catalog.tags[endpoint_id] = spelled(tags, self._catalog.tags, endpoint_id)
         put_tags(batch, endpoint_id, kept)
 
+    def has_tag(self, endpoint: str, tag: str) -> bool:
+        """Whether an endpoint has a tag, however it is spelled."""
+        tags = self._catalog.tags.get(self._catalog.endpoints.get(endpoint, 0), ())
+        return same_tag(tag) in map(same_tag, tags)
+
     def put_awake_window(self, endpoint: str, window_s: float | None) -> None:
         """How long an endpoint listens after it was heard; None: as configured."""
         self.writer.gather().statements.append(
@@ -269,6 +286,74 @@ class Store:
         """Keep what is set at a path; nothing set, nothing kept."""
         batch = self.writer.gather()
         put_wanted_attributes(batch, self._endpoint(batch, wanted.endpoint, 0), wanted)
+
+    # Firmware
+
+    def new_firmware_id(self) -> int:
+        """An id that no firmware has or had."""
+        number = self._catalog.next_firmware
+        self._catalog.next_firmware += 1
+        return number
+
+    def put_firmware(self, firmware: Firmware) -> None:
+        """Keep a new firmware. UsageError("firmware_known"): the package is there as the same version."""
+        batch = self.writer.gather()
+        self._know_package(firmware)
+        put_firmware(batch, firmware)
+
+    def change_firmware(self, firmware: Firmware) -> None:
+        """Keep what is said of a firmware now; the package, its name and who added it stay. UsageError as
+        `put_firmware`."""
+        batch = self.writer.gather()
+        if firmware.id in self._catalog.packages:
+            self._know_package(firmware)
+            change_firmware(batch, firmware)
+
+    def remove_firmware(self, firmware_id: int) -> None:
+        """Forget a firmware with its ended updates and campaigns; the caller has seen to it that all have
+        ended."""
+        batch = self.writer.gather()
+        catalog = self._catalog
+        catalog.packages.pop(firmware_id, None)
+        next_ids = catalog.next_firmware, catalog.next_update, catalog.next_campaign
+        remove_firmware(batch, firmware_id, next_ids)
+
+    def new_update_id(self) -> int:
+        """An id that no update has or had; ids rise with the time of the asking."""
+        number = self._catalog.next_update
+        self._catalog.next_update += 1
+        return number
+
+    def put_update(self, update: FirmwareUpdate) -> None:
+        """Keep a new update of an endpoint that is listed."""
+        batch = self.writer.gather()
+        put_update(batch, self._endpoint(batch, update.endpoint, 0), update)
+
+    def change_update(self, update: FirmwareUpdate, step: UpdateStep | None = None) -> None:
+        """Keep what became of an update, and the step that led there; the file numbers the steps."""
+        batch = self.writer.gather()
+        change_update(batch, update)
+        if step is not None:
+            put_step(batch, step)
+
+    def put_update_bytes(self, got: Mapping[int, int]) -> None:
+        """Note how many bytes of the package have got to the device, by update id."""
+        put_update_bytes(self.writer.gather(), got)
+
+    def new_campaign_id(self) -> int:
+        """An id that no campaign has or had; ids rise with the time of the asking."""
+        number = self._catalog.next_campaign
+        self._catalog.next_campaign += 1
+        return number
+
+    def put_campaign(self, campaign: Campaign) -> None:
+        """Keep a new campaign; its updates come after it."""
+        put_campaign(self.writer.gather(), campaign)
+
+    def change_campaign(self, campaign: Campaign) -> None:
+        """Keep what became of a campaign."""
+        change_campaign(self.writer.gather(), campaign)
+        self._catalog.campaign_ended |= campaign.done
 
     # Who devices are
 
@@ -328,7 +413,22 @@ class Store:
     # Within
 
     def _learn(self, catalog: Catalog) -> None:
+        # Who was given one of these ids and waited for something else may still use it.
+        catalog.next_firmware = max(catalog.next_firmware, self._catalog.next_firmware)
+        catalog.next_update = max(catalog.next_update, self._catalog.next_update)
+        catalog.next_campaign = max(catalog.next_campaign, self._catalog.next_campaign)
         self._catalog = catalog
+
+    def _know_package(self, firmware: Firmware) -> None:
+        packages = self._catalog.packages
+        package = (firmware.sha256, firmware.version)
+        if any(known == package and number != firmware.id for number, known in packages.items()):
+            raise UsageError(
+                "firmware_known",
+                f"this package is there already as version {firmware.version}",
+                "use the firmware that is there, or give this one another version",
+            )
+        packages[firmware.id] = package
 
     def _endpoint(self, batch: Batch, name: str, seen_ms: int) -> int:
         """The id of an endpoint, which gets a row if it has none; `seen_ms` is 0 until it is heard."""

@@ -1,4 +1,5 @@
-"""What is worked on next of roll-ups and retention, a piece at a time, between the commits of devices.
+"""What is worked on next of roll-ups, retention and campaigns that ended long ago, a piece at a time, between
+the commits of devices.
 
 Samples that come in cost a look at their series' mark and a count; everything else is done here, later. Who
 calls `piece` says how often, and at what time it is.
@@ -12,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from .firmware_room import make_room
 from .kept import Catalog, Series
 from .migrate import StoreError
 from .retention import thin
@@ -70,6 +72,8 @@ class Upkeep:
                 await self._roll(list(islice(self._to_roll, SERIES_A_PIECE)))
             elif self._to_thin:
                 await self._thin(list(islice(self._to_thin, SERIES_A_PIECE)))
+            elif self._store.catalog.campaign_ended:
+                return await self._make_room(self._store.catalog)
             else:
                 return False
         except BaseException:
@@ -118,6 +122,15 @@ class Upkeep:
                 self._to_thin.appendleft(series)
             else:
                 series.thinned_ms = self._before_ms
+
+    async def _make_room(self, catalog: Catalog) -> bool:
+        catalog.campaign_ended = False  # one that ends from now on is looked at anew
+        went: bool = True
+        try:
+            went = await self._do(make_room)
+        finally:
+            catalog.campaign_ended |= went
+        return went
 
     async def _do(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         job = Job(work)

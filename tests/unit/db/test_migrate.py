@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flownexus_appliance.db import migrate
+from flownexus_appliance.db.firmware import Firmware, FirmwareUpdate, KeptFirmware
 from flownexus_appliance.db.migrate import APPLICATION_ID, StoreError, open_database, schema_files
 from flownexus_appliance.db.store import ResourceType, Store
 
@@ -85,6 +86,17 @@ ROWS_2 = """
         (4, 'b', 'psk', x'62', x'0102', x'', '1f', 0, 'active', 'operator', '', 1, 0, 0, 0);
     INSERT INTO dtls_session VALUES (x'73', 'psk', x'62', x'00', x'', 1);
     INSERT INTO dtls_counter VALUES (x'73', x'00', '192.0.2.1:5683', 9);
+    INSERT INTO setting VALUES ('x', 'y');
+"""
+
+# Of schema 5, rows in what schema 6 refers to.
+ROWS_5 = """
+    INSERT INTO endpoint (id, name, label, first_seen_ms, last_seen_ms) VALUES
+        (1, 'a', 'roof', 1, 2), (2, 'b', '', 0, 0);
+    INSERT INTO endpoint_operation VALUES
+        (7, 1, 'read', '{"paths": ["/3"]}', 'QUEUED', 0, 'web', 0, 1, 0, 1, '', '', '', '');
+    INSERT INTO operation_attempt VALUES (7, 1, 1, 2, '2.05', '');
+    INSERT INTO endpoint_tag VALUES (1, 'roof');
     INSERT INTO setting VALUES ('x', 'y');
 """
 
@@ -238,6 +250,30 @@ async def test_what_schema_2_held_is_there_in_the_newest(path: Path) -> None:
     assert kept.awake_windows_s == {"a": 20.0}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM resource").fetchall() == [(1, 1000, 21.5)]
+        assert pragma(connection, "integrity_check") == "ok"
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_what_schema_5_held_is_there_in_the_newest(path: Path) -> None:
+    path.parent.mkdir()
+    released = (RELEASED / "0005.sql").read_text(encoding="utf-8")
+    make(path, f"{released} {ROWS_5} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 5;")
+    store = Store(path, lambda _path, data_type: ResourceType("", data_type, ""))
+    kept = await store.start()
+    assert (kept.heard_ms, [one.id for one in kept.operations]) == ({"a": 2, "b": 0}, [7])
+    # What came with schema 6 is there, and empty.
+    assert kept.firmware == KeptFirmware()
+    assert (store.new_firmware_id(), store.new_update_id(), store.new_campaign_id()) == (1, 1, 1)
+    store.put_firmware(Firmware(1, "1.0", "app.bin", 9, bytes(32), "web", 1))
+    store.put_update(FirmwareUpdate(1, "a", 1, "ticket", "web", 1, 1))
+    await store.commit()
+    await store.stop()
+    kept = await store.start()
+    await store.stop()
+    assert [(update.id, update.endpoint) for update in kept.firmware.updates] == [(1, "a")]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM setting").fetchall() == [("x", "y")]
+        assert connection.execute("SELECT * FROM endpoint_tag").fetchall() == [(1, "roof")]
         assert pragma(connection, "integrity_check") == "ok"
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 

@@ -377,7 +377,7 @@ registrations = st.builds(
     content_formats=st.lists(st.integers(0, 65535), max_size=4).map(tuple),
     message_id=st.integers(0, 65535),
     token=st.binary(max_size=8),
-    registered_ms=moments,
+    registered_ms=moments.map(lambda moment: moment + 1),  # 0 is "never"
     updated_ms=moments,
     expires_at=st.just(0.0),
     # What a client sends beside the known parameters, lone surrogates of a lenient decoder too.
