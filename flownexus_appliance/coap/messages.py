@@ -12,6 +12,8 @@ version). What it changes, and why:
   keeps every request for 247 s by message id alone, which costs 1 kB each and mistakes a simulated
   device that starts anew for its own retransmission. A Register is always handled, and ends what is
   kept of its peer: the core is idempotent there.
+- A block of a package is sent anew each time it is asked for: kept, the blocks of a whole fleet would take
+  4 kB a device.
 - Observations are found by token in the fleet's table; aiocoap would keep several objects each.
 - A request of ours is a future, no task; a reset is an answer like others and not worth a warning.
 - Requests carry random tokens, or the one given: Zephyr finds the blocks of a Block1 transfer by it.
@@ -82,7 +84,8 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
     """Matches responses to our requests; hands requests and notifications to the server.
 
     `serve(request, answer)` is called with each new request, `notified(response, acknowledge)` with
-    each response that no request of ours waits for and that may be a notification.
+    each response that no request of ours waits for and that may be a notification. Before that,
+    `fetched(request)` may answer a request, whether new or repeated; None leaves it to `serve`.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class DeviceTokens(TokenManager):  # type: ignore[misc]
         context: Any,
         serve: Callable[[Message, Answer], None],
         notified: Callable[[Message, Acknowledge], None],
+        fetched: Callable[[Message], Message | None],
     ) -> None:
         super().__init__(context)
+        self.fetched = fetched
         self.serve = serve
         self.notified = notified
         self._wanted_token = b""
@@ -207,6 +212,10 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
 
     def _take_request(self, request: Message, digest: int) -> None:
         peer: Peer = request.remote
+        fetched = self.token_manager.fetched(request)
+        if fetched is not None:
+            self._answer(request, fetched)
+            return
         if digest in peer.pending or len(peer.pending) >= MAX_PENDING:
             return  # the answer is still to come
         if _is_register(request):
@@ -228,23 +237,29 @@ class DeviceMessages(MessageManager):  # type: ignore[misc]
             done()
             if response is None:
                 return
-            response.token = request.token
-            response.remote = peer
-            if request.mtype is CON:
-                response.mtype, response.mid = ACK, request.mid
-            else:
-                response.mtype, response.mid = NON, self._next_message_id()
-            data = response.encode()
+            data = self._answer(request, response)
             reply = KeptReply(digest, data, self.loop.time() + EXCHANGE_LIFETIME_S)
             peer.replies = (*peer.replies[1 - REPLIES_KEPT :], reply)
-            self.message_interface.deliver(data, peer)
-            self._hurry(peer)
 
         try:
             self.token_manager.serve(request, answer)
         except BaseException:
             done()  # never to be answered: its repetition is a new try
             raise
+
+    def _answer(self, request: Message, response: Message) -> bytes:
+        """Send the answer to a request; the datagram."""
+        peer: Peer = request.remote
+        response.token = request.token
+        response.remote = peer
+        if request.mtype is CON:
+            response.mtype, response.mid = ACK, request.mid
+        else:
+            response.mtype, response.mid = NON, self._next_message_id()
+        data = bytes(response.encode())
+        self.message_interface.deliver(data, peer)
+        self._hurry(peer)
+        return data
 
     def _take_notification(self, response: Message) -> None:
         peer: Peer = response.remote

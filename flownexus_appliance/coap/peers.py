@@ -16,6 +16,10 @@ from ..fleet.ports import Sender
 
 # Zephyr's default for a block; larger messages to it are refused or stored corrupt.
 BLOCK_SIZE_EXPONENT: Final = 5
+# RFC 7252 4.6: what a message may have where nothing is known of the way, its payload and all of it.
+MAX_MESSAGE: Final = 1152
+# Of a message with a block: header, token and options.
+BLOCK_HEADER: Final = 96
 SocketAddress = tuple[Any, ...]
 PacketInfo = tuple[int, int, bytes]
 
@@ -47,6 +51,17 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]
     def deliver(self, data: bytes) -> None:
         """Send a CoAP message; what cannot be sent is lost, as on the way it may be too."""
         raise NotImplementedError
+
+    @property
+    def max_message(self) -> int:
+        """The largest message that `deliver` can send, in bytes."""
+        return MAX_MESSAGE
+
+    def block_exponent(self, wanted: int) -> int:
+        """The size exponent of the largest blocks, `wanted` at most, that fit into messages to this peer."""
+        while wanted > 0 and (16 << wanted) + BLOCK_HEADER > self.max_message:
+            wanted -= 1
+        return wanted
 
     def __repr__(self) -> str:
         return f"<Peer {self.sender.address}>"

@@ -1,4 +1,4 @@
-"""The CoAP server: over UDP and over DTLS, `/rd`, `/dp` and `/bs` up, requests to devices down.
+"""The CoAP server: over UDP and over DTLS, `/rd`, `/dp` and `/bs` up, packages and requests to devices down.
 
 LwM2M Transport 1.1.1 section 6.4; RFC 7252, RFC 7959 (blockwise). Requests go up as plain data to the
 `Uplinks`; this module checks what CoAP itself demands: method, options, formats, blocks.
@@ -15,7 +15,6 @@ from typing import Any, Final
 import aiocoap
 from aiocoap import Code, Message
 from aiocoap.error import UnparsableMessage
-from aiocoap.numbers.optionnumbers import OptionNumber
 
 from ..db.migrate import StoreError
 from ..db.sessions import SESSION_PREFIX
@@ -27,6 +26,8 @@ from ..fleet.ports import (
     DownlinkReply,
     Keyring,
     Notification,
+    Packages,
+    Ports,
     SavedSession,
     SessionKeeper,
     Traced,
@@ -38,28 +39,27 @@ from ..lwm2m.content_formats import ContentFormat
 from ..lwm2m.effects import Reply
 from ..system.config import Network
 from .blocks import Bodies
-from .codes import ERROR_CODES, MAX_CONTENT_FORMAT, MAX_OBSERVE, SUCCESS_CODES, dotted, number_of
+from .codes import (
+    ERROR_CODES,
+    MAX_CONTENT_FORMAT,
+    MAX_OBSERVE,
+    SUCCESS_CODES,
+    check_options,
+    dotted,
+    number_of,
+)
 from .downlink import Requester
+from .dtls.peer import DtlsPeer
 from .dtls.transport import PSK_ONLY, DtlsTransport, Identity
 from .messages import Acknowledge, Answer, DeviceMessages, DeviceTokens
+from .packages import serve, ticket_of
 from .peers import Outlet, Peer
+from .sockets import local_host
 from .trace import traced, traced_datagram
 from .udp import UdpTransport
 
 MAX_DIAGNOSTIC: Final = 64
-_UNDERSTOOD: Final = frozenset(
-    {
-        OptionNumber.IF_MATCH,
-        OptionNumber.URI_HOST,
-        OptionNumber.IF_NONE_MATCH,
-        OptionNumber.URI_PORT,
-        OptionNumber.URI_PATH,
-        OptionNumber.URI_QUERY,
-        OptionNumber.ACCEPT,
-        OptionNumber.BLOCK1,
-        OptionNumber.BLOCK2,
-    }
-)
+_REGISTERING: Final = (Action.REGISTER, Action.UPDATE)
 _ACKNOWLEDGE: Final = {Verdict.TAKEN: True, Verdict.REFUSED: False, Verdict.SILENT: None}
 log = logging.getLogger(__name__)
 
@@ -83,12 +83,18 @@ class CoapServer:
     """One aiocoap context over our own transports; a `Wire` for the fleet."""
 
     def __init__(
-        self, port: int, networks: Sequence[Network], uplinks: Uplinks, secure: Secure | None = None
+        self,
+        port: int,
+        networks: Sequence[Network],
+        uplinks: Uplinks,
+        secure: Secure | None = None,
+        packages: Packages | None = None,
     ) -> None:
         self._port = port
         self._networks = networks
         self._uplinks = uplinks
         self._secure = secure
+        self._packages = packages
         # Apart: nobody knows who speaks plain CoAP, and those must not push out what others send.
         self._bodies = Bodies()
         self._secure_bodies = Bodies()
@@ -102,7 +108,7 @@ class CoapServer:
         """Listen; raises ApplianceError: `port_unavailable`, `dtls_unusable`."""
         self._loop = asyncio.get_running_loop()
         context = aiocoap.Context(loop=self._loop, loggername="aiocoap.box")
-        tokens = DeviceTokens(context, self._serve, self._notified)
+        tokens = DeviceTokens(context, self._serve, self._notified, self._fetched)
         self._messages = DeviceMessages(tokens)
         tokens.token_interface = self._messages
         self._messages.message_interface = self._outlet
@@ -150,6 +156,21 @@ class CoapServer:
     def secure_port(self) -> int:
         """The port of CoAP over DTLS; 0 where it is off."""
         return self.dtls.port if self.dtls is not None else 0
+
+    @property
+    def ports(self) -> Ports:
+        """See `fleet.ports.Wire`; none while the server is not started."""
+        return Ports() if self._context is None else Ports(self.port, self.secure_port)
+
+    def local_host(self, peer: str) -> str:
+        """See `fleet.ports.Wire`: by the way of the newest datagram, so unknown until there is one."""
+        if self._context is None:
+            return ""
+        if peer.startswith(SESSION_PREFIX):
+            way = None if self.dtls is None else self.dtls.way_of(peer)
+        else:
+            way = self._transport.way_of(peer)
+        return "" if way is None else local_host(way)
 
     @property
     def trace(self) -> Callable[[Traced], None] | None:
@@ -212,6 +233,16 @@ class CoapServer:
 
     # From the message layer
 
+    def _fetched(self, request: Message) -> Message | None:
+        """The answer to who fetches a package; None for all other requests."""
+        ticket = None if self._packages is None else ticket_of(request)
+        if self._packages is None or ticket is None:
+            return None
+        try:
+            return serve(self._packages, request, ticket)
+        except PeerError as error:
+            return _refusal(request.remote, error)
+
     def _serve(self, request: Message, answer: Answer) -> None:
         try:
             uplink = _uplink(request)
@@ -222,8 +253,10 @@ class CoapServer:
                     return
                 uplink = replace(uplink, payload=body)
         except PeerError as error:
-            _refuse(request.remote, error, answer)
+            answer(_refusal(request.remote, error))
         else:
+            if uplink.action in _REGISTERING and isinstance(request.remote, DtlsPeer):
+                request.remote.registered()
             self._uplinks.receive(uplink, partial(_respond, request, answer))
 
     def _assemble(self, request: Message) -> bytes | None:
@@ -270,9 +303,7 @@ def _decode(data: bytes, peer: Peer) -> Message:
 
 def _uplink(request: Message) -> Uplink:
     """Find out what is asked; raises PeerError."""
-    for number in request.opt._options:
-        if number % 2 and number not in _UNDERSTOOD:
-            raise PeerError("option_unknown", f"critical option {int(number)}", "leave it out")
+    check_options(request)
     path = request.opt.uri_path
     action, registration_id = _route(request.code, path)
     content_format = number_of(request.opt.content_format, MAX_CONTENT_FORMAT)
@@ -325,7 +356,7 @@ def _respond(request: Message, answer: Answer, outcome: Reply | PeerError | None
     if outcome is None:
         answer(None)
     elif isinstance(outcome, PeerError):
-        _refuse(request.remote, outcome, answer)
+        answer(_refusal(request.remote, outcome))
     else:
         response = Message(code=SUCCESS_CODES[outcome.success])
         if outcome.location:
@@ -343,11 +374,11 @@ def _echoing(request: Message, response: Message) -> Message:
     return response
 
 
-def _refuse(peer: Any, error: PeerError, answer: Answer) -> None:
+def _refusal(peer: Any, error: PeerError) -> Message:
     code = ERROR_CODES[error.code]
     log.info(
         "request refused",
         extra={"PEER": peer.sender.address, "ERROR_CODE": error.code, "COAP_CODE": dotted(code)},
     )
     words = error.message.encode()[:MAX_DIAGNOSTIC].decode("utf-8", "ignore")  # no half character
-    answer(Message(code=code, payload=words.encode()))
+    return Message(code=code, payload=words.encode())

@@ -25,6 +25,7 @@ MAX_HOSTS: Final = 4096
 _ANCILLARY: Final = socket.CMSG_SPACE(32) * 2
 # Linux's <linux/in.h>; the socket module does not name it before Python 3.14.
 _IP_PKTINFO: Final = 8
+_WILDCARDS: Final = ("::", "0.0.0.0")
 log = logging.getLogger(__name__)
 
 
@@ -151,7 +152,7 @@ class UdpSockets:
         return True
 
     def _open(self, family: int, host: str) -> None:
-        wildcard = host in ("::", "0.0.0.0")
+        wildcard = host in _WILDCARDS
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
@@ -261,4 +262,5 @@ def local_host(way: Way) -> str:
             return str(host.ipv4_mapped or host)
     if way.local or way.sock.fileno() < 0:
         return ""
-    return str(way.sock.getsockname()[0])
+    bound = str(way.sock.getsockname()[0])
+    return "" if bound in _WILDCARDS else bound

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
-from ..fleet.ports import Sender
+from ..errors import PeerError
+from ..fleet.ports import DeviceSilent, Sender
 from ..system.config import Network
 from .peers import Peer, SocketAddress, address_text
 from .sockets import UdpSockets, Way, local_host
@@ -59,6 +60,14 @@ class UdpTransport:
     def peer(self, address: str) -> UdpPeer:
         """The peer at an address as `address_text` writes it; raises PeerError, DeviceSilent."""
         return self._peer(self.sockets.way_to(address))
+
+    def way_of(self, address: str) -> Way | None:
+        """How a peer was heard last; None for one that was not heard or asked lately."""
+        try:
+            peer = self._peers.get(self.sockets.way_to(address).sockaddr)
+        except (DeviceSilent, PeerError):
+            return None
+        return None if peer is None else peer.way
 
     def _arrived(self, data: bytes, way: Way) -> None:
         peer = self._peers.get(way.sockaddr)

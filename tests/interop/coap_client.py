@@ -71,11 +71,12 @@ class CoapClient:
         block_size: int | None = None,
         confirmable: bool = True,
         options: Sequence[str] = (),
+        output: Path | None = None,
     ) -> Reply:
         """Send one request and return its response; fails, with what it said, when none comes.
 
         `port` is the local one: requests of one device that must share an address name the same.
-        `options` are further ones as "NUMBER,TEXT".
+        `options` are further ones as "NUMBER,TEXT". What comes back, of all blocks, is written to `output`.
         """
         words = [*self._command, "-v", "6", "-B", str(ANSWER_WITHIN_S), "-m", method]
         if payload:
@@ -90,6 +91,8 @@ class CoapClient:
             words += ["-b", str(block_size)]
         if not confirmable:
             words.append("-N")
+        if output is not None:
+            words += ["-o", str(output)]
         for option in options:
             words += ["-O", option]
         asked = "&".join(quote(item, safe="=.") for item in query)

@@ -144,11 +144,13 @@ def register(client: ByHand, daemon: Daemon, endpoint: str) -> str:
 
 
 @contextmanager
-def openssl(port: int, credential: Credential | None, suite: str, folder: Path) -> Iterator[ByHand]:
-    """`openssl s_client` to a port of the loopback, with one suite by OpenSSL's name."""
+def openssl(
+    port: int, credential: Credential | None, suite: str, folder: Path, more: Sequence[str] = ()
+) -> Iterator[ByHand]:
+    """`openssl s_client` to a port of the loopback, with one suite by OpenSSL's name, and more options."""
     # CCM-8 is below what Debian's default security level allows.
     command: list[str | Path] = [_find("openssl"), "s_client", "-dtls1_2", "-connect", f"{LOOPBACK}:{port}"]
-    command += ["-brief", "-nocommands", "-cipher", f"{suite}:@SECLEVEL=0"]
+    command += ["-brief", "-nocommands", "-cipher", f"{suite}:@SECLEVEL=0", *more]
     if isinstance(credential, Psk):
         command += ["-psk_identity", credential.identity, "-psk", credential.key]
     elif credential is not None:

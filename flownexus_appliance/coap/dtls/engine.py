@@ -237,6 +237,11 @@ class Session:
         return bool(lib.dtls_resumed(self._session))
 
     @property
+    def max_message(self) -> int:
+        """The largest message for `seal`, in bytes: the peer may want small records (RFC 6066 4)."""
+        return min(int(lib.dtls_max_message(self._session)), MAX_MESSAGE_BYTES)
+
+    @property
     def has_cid(self) -> bool:
         return bool(lib.dtls_uses_cid(self._session))
 

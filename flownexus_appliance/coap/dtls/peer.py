@@ -35,6 +35,7 @@ class DtlsPeer(Peer):
         "proof",
         "record_limit",
         "records_out",
+        "registers",
         "transport",
         "used_at",
         "way",
@@ -66,6 +67,7 @@ class DtlsPeer(Peer):
         # How many records it has sent, and how many it may have before its counters are on disk anew.
         self.records_out = 0
         self.record_limit = 0
+        self.registers = False  # its device has registered by it, and not only fetched something
 
     @property
     def name(self) -> str:
@@ -96,6 +98,14 @@ class DtlsPeer(Peer):
 
     def deliver(self, data: bytes) -> None:
         self.transport.deliver(self, data)
+
+    def registered(self) -> None:
+        """A Register or an Update has come by it."""
+        self.transport.registered(self)
+
+    @property
+    def max_message(self) -> int:
+        return self.transport.max_message(self)
 
     def shed(self) -> None:
         """Keep of the answers only the last: a device has one request under way (RFC 7252 4.7)."""

@@ -17,7 +17,7 @@ from ...errors import PeerError, clean
 from ...fleet.ports import DeviceSilent, Keyring, Proof, ProofKind, SavedSession, SessionKeeper
 from ...system import clock
 from ...system.config import Network
-from ..peers import Peer, address_text
+from ..peers import MAX_MESSAGE, Peer, address_text
 from ..sockets import UdpSockets, Way
 from .engine import (
     ACCESS_DENIED,
@@ -29,11 +29,12 @@ from .engine import (
     Kind,
     Ring,
     Session,
+    frozen_id,
     hello_id,
 )
 from .handshakes import Handshake, Handshakes
 from .peer import DtlsPeer, are_counters, records_sent
-from .resumable import Resumable, Resumption
+from .resumable import Resumable
 from .saver import Saver
 from .sessions import Sessions
 
@@ -150,6 +151,34 @@ class DtlsTransport:
                 sent=False,
             )
         return peer
+
+    def way_of(self, name: str) -> Way | None:
+        """How a session was heard last; None for one that has ended, or whose network is let in no more."""
+        session_id = session_id_of(name)
+        peer = None if session_id is None else self.sessions.get(session_id)
+        return None if peer is None else peer.way
+
+    def max_message(self, peer: DtlsPeer) -> int:
+        """See `Peer.max_message`."""
+        try:
+            return min(self.sessions.wake(peer).max_message, MAX_MESSAGE)
+        except DtlsError:
+            return MAX_MESSAGE  # nothing can be sent at all, which `deliver` finds
+
+    def registered(self, peer: DtlsPeer) -> None:
+        """A Register or an Update has come by a session: it takes the place of the one that it resumed.
+
+        Not as soon as it is resumed: RFC 5246 F.1.4 lets a client have several connections of one session,
+        and a Zephyr device that keeps its session fetches firmware by a second one, beside its registration.
+        """
+        if peer.registers:
+            return
+        peer.registers = True
+        others = [other for other in self.sessions.of(peer.proof) if other is not peer and other.registers]
+        tls_id = frozen_id(peer.frozen) if others else b""
+        for other in others:
+            if tls_id and frozen_id(other.frozen) == tls_id:
+                self._end(other, alert=None)
 
     def deliver(self, peer: DtlsPeer, data: bytes) -> None:
         """Send a message to a session; what cannot be sent is lost, as on the way it may be too."""
@@ -280,7 +309,7 @@ class DtlsTransport:
         peer.used_at = clock.wall_ms()
         self.counts.handshakes += 1
         self.counts.resumed += resumed is not None
-        self._place(peer, way, resumed)
+        self._place(peer, way)
         self._saver.made(peer)
         log.info(
             "session made",
@@ -294,11 +323,8 @@ class DtlsTransport:
             if early is not None and peer in self.sessions:
                 self._opened(peer, early, way)
 
-    def _place(self, peer: DtlsPeer, way: Way, resumed: Resumption | None) -> None:
+    def _place(self, peer: DtlsPeer, way: Way) -> None:
         """Give a new session its place; RFC 6347 4.2.8: only now the one at its address ends."""
-        before = None if resumed is None else self.sessions.get(resumed.session_id)
-        if before is not None:
-            self._end(before, alert=None)
         there = self.sessions.at(way.sockaddr)
         if there is not None and (there.proof == peer.proof or not there.has_cid):
             self._end(there, alert=None)
@@ -389,6 +415,7 @@ class DtlsTransport:
         peer.address = saved.address
         peer.used_at = saved.used_ms
         peer.records_out = peer.record_limit = records_sent(saved.counters)
+        peer.registers = True  # as most have
         if not saved.live:
             self._let_resume(peer)
             return

@@ -13,7 +13,7 @@ from flownexus_appliance.coap.peers import address_text, parse_address
 from flownexus_appliance.coap.server import CoapServer
 from flownexus_appliance.coap.udp import UdpTransport
 from flownexus_appliance.errors import ApplianceError, PeerError
-from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, Method
+from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, Method, Ports
 from flownexus_appliance.lwm2m.effects import Reply, Success
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.system.config import LOOPBACK, Network
@@ -170,6 +170,68 @@ async def test_a_port_in_use(uplinks: ScriptedUplinks, networks: tuple[Network, 
     assert raised.value.hint
     await second.stop()
     await first.stop()
+
+
+# Where devices reach us
+
+
+@pytest.mark.parametrize(
+    ("asked", "ours"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")]
+)
+async def test_our_address_is_the_one_that_was_asked(uplinks: ScriptedUplinks, asked: str, ours: str) -> None:
+    server = CoapServer(0, EVERYWHERE, uplinks)
+    await server.start()
+    try:
+        with device(server.port, asked) as peer:
+            assert server.local_host(peer.address) == "", "it has not been heard yet"
+            await peer.silent()
+            assert server.local_host(peer.address) == ours
+        assert server.ports == Ports(server.port, 0)
+    finally:
+        await server.stop()
+
+
+async def test_our_address_is_that_of_the_newest_datagram(uplinks: ScriptedUplinks) -> None:
+    server = CoapServer(0, EVERYWHERE, uplinks)
+    await server.start()
+    try:
+        with device(server.port, "127.0.0.1") as peer:
+            await peer.silent()
+            peer.server = ("127.0.0.3", server.port)
+            await peer.silent()
+            assert server.local_host(peer.address) == "127.0.0.3"
+    finally:
+        await server.stop()
+
+
+async def test_our_address_for_who_was_only_asked_is_not_known(uplinks: ScriptedUplinks) -> None:
+    """As after a restart: a wildcard is no address."""
+    server = CoapServer(0, EVERYWHERE, uplinks)
+    await server.start()
+    try:
+        with device(server.port) as peer:
+            task = asyncio.create_task(server.request(peer.address, READ))
+            request = await peer.asked()
+            assert server.local_host(peer.address) == ""
+            peer.answer(request, CONTENT)
+            await task
+            assert server.local_host(peer.address) == "127.0.0.1"
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("peer", ["", "192.0.2.1:5683", "nonsense", "[fe80::1%nowhere]:1", "dtls-00"])
+async def test_our_address_for_others(server: CoapServer, peer: str) -> None:
+    assert server.local_host(peer) == ""
+
+
+async def test_nobody_reaches_a_server_that_is_not_started(uplinks: ScriptedUplinks) -> None:
+    server = CoapServer(0, LOOPBACK, uplinks)
+    assert (server.ports, server.local_host("127.0.0.1:5683")) == (Ports(), "")
+    await server.start()
+    assert server.ports == Ports(server.port, 0) != Ports()
+    await server.stop()
+    assert (server.ports, server.local_host("127.0.0.1:5683")) == (Ports(), "")
 
 
 # Whom it hears

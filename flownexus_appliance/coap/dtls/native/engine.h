@@ -96,6 +96,7 @@ int dtls_suite(dtls_session *session);
 int dtls_settled(dtls_session *session); /* the peer has shown that it knows the handshake is over */
 int dtls_resumed(dtls_session *session);
 int dtls_uses_cid(dtls_session *session);
+size_t dtls_max_message(const dtls_session *session); /* what one record can carry (RFC 6066 4); 0: unknown */
 
 /* A session as bytes, without what moves; what moves: 24 bytes. Neither changes the session. */
 long dtls_freeze(dtls_session *session, uint8_t *out, size_t capacity);

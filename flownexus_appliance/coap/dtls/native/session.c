@@ -126,6 +126,11 @@ int dtls_resumed(dtls_session *session) {
            memcmp(INNER(now, id), INNER(&session->offer, id), INNER(now, id_len)) == 0;
 }
 
+size_t dtls_max_message(const dtls_session *session) {
+    int size = session->ready ? mbedtls_ssl_get_max_out_record_payload(&session->ssl) : 0;
+    return size < 0 ? 0 : (size_t) size;
+}
+
 int dtls_uses_cid(dtls_session *session) {
     int enabled = MBEDTLS_SSL_CID_DISABLED;
     return session->ready && mbedtls_ssl_get_peer_cid(&session->ssl, &enabled, NULL, NULL) == 0 &&

@@ -12,7 +12,7 @@ from flownexus_appliance.coap.server import CoapServer, Secure
 from flownexus_appliance.system.config import LOOPBACK
 from tests.peer import until
 
-from ..conftest import ScriptedUplinks
+from ..conftest import ListedPackages, ScriptedUplinks
 from .secure import FakeKeeper, FakeKeyring, SecureDevice, psk, secure_device
 
 NewDevice = Callable[..., SecureDevice]
@@ -38,10 +38,10 @@ def secure(keyring: FakeKeyring, keeper: FakeKeeper) -> Secure:
 
 @pytest.fixture
 async def server(
-    uplinks: ScriptedUplinks, secure: Secure, caplog: pytest.LogCaptureFixture
+    uplinks: ScriptedUplinks, secure: Secure, packages: ListedPackages, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[CoapServer]:
     """A started server; nothing may have gone wrong inside it, by its own word or aiocoap's."""
-    started = CoapServer(0, LOOPBACK, uplinks, secure)
+    started = CoapServer(0, LOOPBACK, uplinks, secure, packages)
     await started.start()
     yield started
     await started.stop()
