@@ -146,17 +146,24 @@ class Slices:
         )
 
 
+# Answers a block by itself; None: the body is to be put together.
+Stream = Callable[[Message, float], Message | None]
+
 # These have no effect, so a part of their answer may be asked for again.
 _SAFE: Final = frozenset({Code.GET, Code.FETCH})
 
 
 class Blockwise:
-    """A device's side of requests and answers that are too large for one message."""
+    """A device's side of requests and answers that are too large for one message.
 
-    __slots__ = ("_assembly", "slices")
+    `stream` is shown each block of a request first: what it answers is not put together here.
+    """
 
-    def __init__(self, block_size: int) -> None:
+    __slots__ = ("_assembly", "_stream", "slices")
+
+    def __init__(self, block_size: int, stream: Stream | None = None) -> None:
         self._assembly = Assembly(block_size)
+        self._stream = stream
         self.slices = Slices(block_size)
 
     def handle(self, request: Message, now: float, dispatch: Callable[[Message, float], Message]) -> Message:
@@ -173,9 +180,11 @@ class Blockwise:
         later = self.slices.later_block(request, now)
         if later is not None:
             return later
-        more = self._assembly.take(request, now)
-        if more is not None:
-            return more
+        if request.block1 is not None:
+            more = None if self._stream is None else self._stream(request, now)
+            more = more or self._assembly.take(request, now)
+            if more is not None:
+                return more
         response = dispatch(request, now)
         if request.block1 is not None:
             response.block1 = request.block1._replace(more=False)

@@ -5,20 +5,27 @@ the wire; `deadline` says when the device wants the time again. `now` is monoton
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Final, Protocol
 
+from ..lwm2m.firmware import OBJECTS, UpdateResult
+from ..lwm2m.firmware import Protocol as Fetched
 from ..lwm2m.paths import Path
-from .accounts import Account, bootstrap_instance, security_values, server_account
+from ..lwm2m.values import Record
+from .accounts import Account, bootstrap_account, bootstrap_instance, security_values, server_account
 from .attributes import AttributeTable
 from .bootstrap import Bootstrap, Phase
 from .bootstrap_service import BootstrapService
 from .channel import Channel, DtlsChannel, PlainChannel, Sessions
+from .credentials import Credential
+from .download import CoapDownload, Download, Ended, Line, Means, Place
+from .firmware import Firmware
 from .lifecycle import State
 from .messages import Code, Message
 from .objects import RefusedError
 from .options import SimOptions
+from .package import Intake
 from .profile import (
     BOOTSTRAP_TRIGGER,
     CURRENT_TIME,
@@ -28,11 +35,8 @@ from .profile import (
     DISABLE_TIMEOUT,
     ERROR_CODE,
     FACTORY_RESET,
-    FIRMWARE_STATE,
-    FIRMWARE_UPDATE,
     IP_ADDRESS,
     LIFETIME,
-    PACKAGE,
     REBOOT,
     RESET_ERRORS,
     RESET_EXTREMES,
@@ -45,11 +49,11 @@ from .reporting import Reporter
 from .reports import Reports
 from .service import Service
 from .statistics import Statistics
+from .web import WebDownload
 from .wire import MessageLayer
 
 BOOT_S: Final = 1.5  # from the acknowledged reboot to the new Register
 _DEFAULT_DISABLE_S: Final = 86_400
-_DOWNLOADED: Final = 2
 
 
 class Network(Protocol):
@@ -60,6 +64,12 @@ class Network(Protocol):
 
     def connect(self, host: str, port: int) -> bool:
         """Speak to this server from now on, from a new port; False while that cannot be."""
+
+    def open_line(self, host: str, port: int, receive: Callable[[bytes, float], None]) -> Line | None:
+        """A socket beside that; None while it cannot be."""
+
+    def beside(self, work: Callable[[], UpdateResult | None], done: Ended) -> None:
+        """Do something that waits for the network, and be told when it is over."""
 
 
 class Device:
@@ -76,6 +86,7 @@ class Device:
         "_bootstrap_service",
         "_channel",
         "_disable_due",
+        "_entropy",
         "_layer",
         "_network",
         "_options",
@@ -86,6 +97,7 @@ class Device:
         "_statistics",
         "_unreachable_due",
         "bootstrap",
+        "firmware",
         "profile",
         "registration",
         "reports",
@@ -110,6 +122,7 @@ class Device:
         self._network = network
         self._sessions = sessions
         self._statistics = statistics
+        self._entropy = entropy
         self._account = Account(options.host, options.port, credential)
         self._channel = self._channel_to(self._account)
         self._attached = True
@@ -124,6 +137,7 @@ class Device:
             options.transmission,
             self._ready,
         )
+        self.firmware = Firmware(options, index, self.profile, self, statistics)
         self._service = Service(options, self.profile.tree, self._attributes, self._reporter, self)
         self.registration = Registration(options, self.profile, self._layer, self, statistics, entropy)
         self.bootstrap = Bootstrap(options, self.profile, self._layer, self, statistics, entropy)
@@ -181,10 +195,11 @@ class Device:
         """Do what is due."""
         self._layer.handle_timer(now)
         if now >= self._reboot_due:
-            self._reboot(now)
+            self._boot(now)
         if now >= self._disable_due:
             self._disable(now)
         self.bootstrap.handle_timer(now)
+        self.firmware.handle_timer(now)
         self.registration.handle_timer(now)
         self.reports.handle_timer(now)
         if now >= self._unreachable_due:
@@ -205,6 +220,7 @@ class Device:
             self._unreachable_due,
             self.bootstrap.due,
             self._channel.deadline,
+            self.firmware.deadline,
             self.reports.deadline,
             math.inf if wire is None else wire,
         )
@@ -216,6 +232,7 @@ class Device:
             self.vanish()
             return False
         self.bootstrap.stop()
+        self.firmware.abort()
         self.reports.lose_memory()
         self._reboot_due = self._disable_due = math.inf
         self.registration.deregister(now)
@@ -225,6 +242,7 @@ class Device:
         """Switch off without a word."""
         self.registration.switch_off()
         self.bootstrap.stop()
+        self.firmware.abort()
         self._layer.forget_all()
         self._channel.drop(resumable=False)
         self.reports.lose_memory()
@@ -295,19 +313,19 @@ class Device:
     def wall_ms(self, now: float) -> int:
         return self.profile.wall_ms(now)
 
-    def executed(self, path: Path, now: float) -> None:
-        if path[0] == SERVER:
+    def executed(self, path: Path, arguments: str, now: float) -> None:
+        if path[0] in OBJECTS:
+            self.firmware.execute(path, arguments, now)
+        elif path[0] == SERVER:
             self._executed_server(path[2], now)
         elif path in (REBOOT, FACTORY_RESET):
             if path == FACTORY_RESET:
+                self.firmware.abort()
                 self.profile.factory_reset()
             self._reboot_due = now + BOOT_S
         elif path == RESET_ERRORS:
             if self.profile.tree.put(ERROR_CODE, 0):
                 self._reporter.changed(ERROR_CODE, 0)
-        elif path == FIRMWARE_UPDATE:
-            if self.profile.tree.get(FIRMWARE_STATE) != _DOWNLOADED:
-                raise RefusedError(Code.METHOD_NOT_ALLOWED, "no firmware has been downloaded")
         else:
             assert path[2] == RESET_EXTREMES
             self.reports.tell(self.profile.reset_extremes(path[0]))
@@ -323,8 +341,14 @@ class Device:
                 raise RefusedError(Code.METHOD_NOT_ALLOWED, "no account of a Bootstrap-Server")
             self.bootstrap.begin(now)
 
+    def block(self, request: Message, path: Path, now: float) -> Message | None:
+        return self.firmware.block(request, path, now)
+
+    def require(self, records: Sequence[Record]) -> None:
+        self.firmware.require(records)
+
     def written(self, paths: Iterable[Path], now: float) -> None:
-        tree, of_server = self.profile.tree, self.profile.of_server
+        of_server = self.profile.of_server
         for path in paths:
             if path == of_server(LIFETIME):
                 self.registration.lifetime_changed(now)
@@ -332,8 +356,8 @@ class Device:
                 self._adopt_periods()
             elif path == CURRENT_TIME:
                 self.profile.set_clock(now)
-            elif path == PACKAGE:
-                tree.put(PACKAGE, b"")  # write only, and too large to keep a thousand times
+            elif path[0] in OBJECTS:
+                self.firmware.written(path, now)
             self.reports.tell((path,))
 
     def instances_changed(self, path: Path, now: float) -> None:
@@ -341,7 +365,44 @@ class Device:
         if len(path) == 2:
             self.registration.links_changed(now)
 
+    # What the firmware brings about
+
+    @property
+    def secure(self) -> bool:
+        return self._account.credential is not None
+
+    def told(self, paths: Iterable[Path], now: float) -> None:
+        self.reports.tell(paths)
+        if self.state is State.SLEEPING and self.reports.reporter.deadline <= now:
+            self.registration.trigger_update(now)
+
+    def fetch(self, place: Place, intake: Intake, ended: Ended, now: float) -> Download | None:
+        if place.protocol in (Fetched.HTTP, Fetched.HTTPS):
+            download = WebDownload(self._options.firmware, place, intake)
+            self._network.beside(download.run, ended)
+            return download
+        credential = self._download_credential() if place.protocol is Fetched.COAPS else None
+        if credential is None and place.protocol is Fetched.COAPS:
+            return None
+        means = Means(self._options, self._network, self._sessions, self._statistics, self._entropy)
+        return CoapDownload(means, place, credential, intake, ended, now)
+
+    def restart(self, at: float) -> None:
+        self._boot(at)
+        if self._options.firmware.new_port:
+            self._attached = False
+
     # Within
+
+    def _download_credential(self) -> Credential | None:
+        if self._options.firmware.first_credential:
+            try:
+                first = bootstrap_account(self.profile.tree)
+            except RefusedError:
+                first = None
+            if first is not None:
+                return first.credential
+        return self._account.credential
 
     def _channel_to(self, account: Account) -> Channel:
         if account.credential is None:
@@ -376,12 +437,13 @@ class Device:
                 now, now + (timeout if isinstance(timeout, int) else _DEFAULT_DISABLE_S)
             )
 
-    def _reboot(self, now: float) -> None:
+    def _boot(self, at: float) -> None:
         """What the server wrote is in flash and stays; attributes and observations are lost."""
         self.vanish()
+        self.firmware.booted()
         self._attributes.clear()
         self._adopt_periods()
-        self.start(now)
+        self.start(at)
 
     def _adopt_periods(self) -> None:
         """The Server object's default pmin and pmax hold where no attribute does."""

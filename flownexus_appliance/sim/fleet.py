@@ -16,8 +16,9 @@ from ..errors import UsageError, clean
 from .channel import Sessions
 from .device import Device
 from .options import SimOptions
-from .port import Port, Resolver, Server
+from .port import Port, Resolver, Server, Workers
 from .statistics import Statistics
+from .web import trusted
 
 _SPARE_FILES: Final = 64  # files a process has open beside its sockets
 # So many devices deregister at a time: more would only overrun the server's receive buffer.
@@ -36,6 +37,7 @@ class Fleet:
         self._ports: list[Port] = []
         self._resolver = Resolver()
         self._sessions = Sessions(options.dtls)
+        self._workers = Workers(options.firmware.https_threads)
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -49,14 +51,17 @@ class Fleet:
         """
         options = self.options
         options.check()
+        if options.firmware.https_ca:
+            trusted(options.firmware.https_ca)  # now, not when the first device fetches something
         server = await self._resolve()
-        _allow_files(options.count + _SPARE_FILES)
+        # Each device may have a second socket, for a download.
+        _allow_files(options.count + _SPARE_FILES, 2 * options.count + _SPARE_FILES)
         loop = asyncio.get_running_loop()
         wall_offset_s = time.time() - loop.time()
         first = loop.time()
         try:
             for index in range(options.count):
-                port = Port(server, self.statistics, self._resolver, options.rebind_every_s)
+                port = Port(server, self.statistics, self._resolver, options.rebind_every_s, self._workers)
                 device = Device(
                     options,
                     index,
@@ -97,6 +102,7 @@ class Fleet:
             pass  # a server that is away must not keep us
         finally:
             self.close()
+            await self._workers.close()
             await self._resolver.close()
 
     def close(self) -> None:
@@ -169,6 +175,7 @@ def status_line(options: SimOptions, statistics: Statistics, rate: float) -> str
         + (f" (last Register: {statistics.last_failure})" if missing else "")
         + _dtls_status(options, statistics)
         + _bootstrap_status(options, statistics)
+        + _firmware_status(statistics)
     )
 
 
@@ -194,15 +201,24 @@ def _bootstrap_status(options: SimOptions, statistics: Statistics) -> str:
     )
 
 
+def _firmware_status(statistics: Statistics) -> str:
+    if not (statistics.firmware_begun or statistics.firmware_failed):
+        return ""
+    return (
+        f"; firmware: {statistics.firmware_begun} begun, {statistics.firmware_downloaded} downloaded, "
+        f"{statistics.firmware_installed} installed, {statistics.firmware_failed} failed"
+    )
+
+
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _allow_files(count: int) -> None:
-    """Raise this process's own limit of open files where it may be raised."""
+def _allow_files(count: int, wanted: int) -> None:
+    """Raise this process's own limit of open files, to what is wanted or as far as may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= count:
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     if hard != resource.RLIM_INFINITY and hard < count:
         raise UsageError(
@@ -210,4 +226,5 @@ def _allow_files(count: int) -> None:
             f"{count} open files are needed, {hard} are allowed",
             "start fewer devices, or raise the limit of open files (ulimit -Hn)",
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    chosen = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (chosen, hard))

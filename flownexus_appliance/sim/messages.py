@@ -110,6 +110,7 @@ class Message:
     block2: Block | None = None
     size1: int | None = None
     size2: int | None = None
+    etag: bytes | None = None
     bad_option: bool = False  # carries a critical option a device does not understand
 
     @property
@@ -151,6 +152,7 @@ def decode_message(data: bytes) -> Message:
         block2=_block(options.block2),
         size1=options.size1,
         size2=options.size2,
+        etag=options.etag,
         bad_option=any(o.number & 1 and o.number not in _UNDERSTOOD for o in options.option_list()),
     )
 
@@ -171,7 +173,7 @@ def encode_message(message: Message) -> bytes:
         options.uri_query = message.query
     if message.location:
         options.location_path = message.location
-    for name in ("observe", "content_format", "accept", "block1", "block2", "size1", "size2"):
+    for name in ("observe", "content_format", "accept", "block1", "block2", "size1", "size2", "etag"):
         value = getattr(message, name)
         if value is not None:
             setattr(options, name, value)

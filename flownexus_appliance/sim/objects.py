@@ -59,7 +59,7 @@ class ObjectTree:
         """Put an instance in place, or put another one in its place."""
         self._objects[object_id][instance_id] = dict(resources)
 
-    def put(self, path: Path, value: Value) -> bool:
+    def put(self, path: Path, value: Stored) -> bool:
         """Set a resource or resource instance that exists; tells whether the value changed."""
         instance = self._objects[path[0]][path[1]]
         if len(path) == 3:
@@ -68,6 +68,7 @@ class ObjectTree:
             return changed
         values = instance[path[2]]
         assert isinstance(values, dict)
+        assert not isinstance(value, dict)
         changed = values.get(path[3]) != value
         values[path[3]] = value
         return changed

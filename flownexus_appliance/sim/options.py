@@ -10,6 +10,7 @@ from ..lwm2m.paths import Path
 from .accounts import server_uri
 from .channel import LIKE_ZEPHYR, MAX_CID_BYTES, DtlsOptions
 from .credentials import Credentials
+from .firmware_options import AS_SOLD, FirmwareOptions
 from .wire import RFC_7252, Transmission
 
 MAX_COUNT: Final = 50_000
@@ -61,7 +62,8 @@ class SimOptions:
 
     With `credentials` the devices speak DTLS, as `dtls` says. Every `rebind_every_s` a device goes on
     from a new port and tells nobody, as behind a NAT that forgot it (0: never). With `bootstrap`
-    host and port are those of a Bootstrap-Server, asked `bootstrap_hold_s` after the start.
+    host and port are those of a Bootstrap-Server, asked `bootstrap_hold_s` after the start. How updates
+    of the firmware go is in `firmware`.
     """
 
     host: str = "127.0.0.1"
@@ -92,6 +94,7 @@ class SimOptions:
     rebind_every_s: float = 0.0
     bootstrap: bool = False
     bootstrap_hold_s: float = 0.0
+    firmware: FirmwareOptions = AS_SOLD
 
     @property
     def preferred_format(self) -> ContentFormat:
@@ -145,6 +148,7 @@ class SimOptions:
             wrong.append(f"LwM2M {self.lwm2m_version} has no Content-Format {self.preferred_format:d}")
         elif self.lwm2m_version == "1.0" and self.reporting is not Reporting.NOTIFY:
             wrong.append("Send came with LwM2M 1.1")
+        wrong.extend(self.firmware.wrong())
         try:
             for text in self.send_paths:
                 Path.parse(text, UsageError)

@@ -8,10 +8,14 @@ All devices share one event loop and its one thread. Where a bootstrap sends a d
 import asyncio
 import math
 import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from ..lwm2m.firmware import UpdateResult
 from .device import Device
+from .download import Ended
 from .lifecycle import State
 from .statistics import Statistics
 
@@ -77,6 +81,48 @@ class Resolver:
             del self._asking[key]
 
 
+class Workers:
+    """The threads in which the devices of a fleet fetch by HTTP; there are none before the first one does."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: ThreadPoolExecutor | None = None
+
+    def begin(self, work: Callable[[], UpdateResult | None]) -> "asyncio.Future[UpdateResult | None]":
+        """Do this when a thread is free."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._count, "sim")
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def close(self) -> None:
+        """Wait until all threads are through; the downloads are to be aborted before."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+            self._pool = None
+
+
+class Line:
+    """A further socket of a device, connected to a server."""
+
+    __slots__ = ("_close", "_socket", "_unsent")
+
+    def __init__(
+        self, opened: socket.socket, close: Callable[[socket.socket], None], unsent: Callable[[], None]
+    ) -> None:
+        self._socket = opened
+        self._close = close
+        self._unsent = unsent
+
+    def transmit(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except OSError:
+            self._unsent()
+
+    def close(self) -> None:
+        self._close(self._socket)
+
+
 class Port:
     """Joins a device to the network: call `open` once, `close` at the end."""
 
@@ -91,11 +137,18 @@ class Port:
         "_socket",
         "_statistics",
         "_stopped",
+        "_workers",
     )
 
     def __init__(
-        self, server: Server, statistics: Statistics, resolver: Resolver, rebind_every_s: float = 0.0
+        self,
+        server: Server,
+        statistics: Statistics,
+        resolver: Resolver,
+        rebind_every_s: float = 0.0,
+        workers: Workers | None = None,
     ) -> None:
+        self._workers = workers or Workers(1)
         self._server = server
         self._statistics = statistics
         self._resolver = resolver
@@ -113,7 +166,7 @@ class Port:
     def open(self, device: Device, start_at: float) -> None:
         """Open the socket and start the device at a time of the loop; raises OSError."""
         self._loop = asyncio.get_running_loop()
-        self._socket = self._open_socket()
+        self._socket = self._open_socket(self._server, self._readable)
         self._device = device
         device.attached(self._socket.getsockname()[0])
         device.start(start_at)
@@ -132,6 +185,33 @@ class Port:
             return False
         return True
 
+    def open_line(self, host: str, port: int, receive: Callable[[bytes, float], None]) -> Line | None:
+        server = self._resolver.find(host, port)
+        if server is None:
+            return None
+
+        def readable() -> None:
+            try:
+                data = opened.recv(_DATAGRAM_BYTES)
+            except OSError:
+                return
+            receive(data, self._loop.time())
+            self._arm()
+
+        try:
+            opened = self._open_socket(server, readable)
+        except OSError:
+            return None
+        return Line(opened, self._close_socket, self._count_unsent)
+
+    def beside(self, work: Callable[[], UpdateResult | None], done: Ended) -> None:
+        def over(future: "asyncio.Future[UpdateResult | None]") -> None:
+            if self._device is not None and not future.cancelled():
+                done(future.result(), self._loop.time())
+                self._arm()
+
+        self._workers.begin(work).add_done_callback(over)
+
     def transmit(self, data: bytes) -> None:
         """Put a datagram on the wire; one that will not go is lost, as any other may be."""
         try:
@@ -139,7 +219,7 @@ class Port:
         except OSError:
             # BlockingIOError: the buffer is full. ConnectionRefusedError: an earlier datagram met a
             # closed port. CoAP sends again either way.
-            self._statistics.unsent += 1
+            self._count_unsent()
 
     async def stop(self) -> None:
         """Deregister, and wait until that is done; the caller bounds the time."""
@@ -158,12 +238,15 @@ class Port:
             self._handle.cancel()
         self._close_socket(self._socket)
 
-    def _open_socket(self) -> socket.socket:
-        opened = socket.socket(self._server.family, socket.SOCK_DGRAM)
+    def _count_unsent(self) -> None:
+        self._statistics.unsent += 1
+
+    def _open_socket(self, server: Server, readable: Callable[[], None]) -> socket.socket:
+        opened = socket.socket(server.family, socket.SOCK_DGRAM)
         try:
             opened.setblocking(False)
-            opened.connect(self._server.address)
-            self._loop.add_reader(opened.fileno(), self._readable)
+            opened.connect(server.address)
+            self._loop.add_reader(opened.fileno(), readable)
         except OSError:
             opened.close()
             raise
@@ -175,7 +258,7 @@ class Port:
 
     def _move(self) -> None:
         """Go on from a new port; raises OSError. The old one is closed last, so it is another one."""
-        old, self._socket = self._socket, self._open_socket()
+        old, self._socket = self._socket, self._open_socket(self._server, self._readable)
         self._close_socket(old)
         self.device.attached(self._socket.getsockname()[0])
 

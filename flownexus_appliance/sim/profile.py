@@ -10,10 +10,18 @@ from functools import cache
 from random import Random
 from typing import Final
 
+from ..lwm2m.firmware import (
+    ADVANCED_FIRMWARE_UPDATE,
+    COMPONENT_VERSION,
+    DEVICE_VERSION,
+    FIRMWARE_UPDATE,
+    UPDATE,
+)
 from ..lwm2m.model import ObjectDefinition
 from ..lwm2m.paths import Path
 from ..lwm2m.registry import load_registry
 from ..lwm2m.values import Value
+from .firmware_objects import CANCEL, COMPONENTS, Instances, advanced_model, firmware_values
 from .objects import ACCOUNT_OBJECTS, ObjectTree, Stored
 from .options import SimOptions
 from .signals import DAY_S, Battery, Curve, Track, noise, unit
@@ -29,7 +37,7 @@ _BOOTSTRAP_VERSIONS: Final[Mapping[str, Mapping[int, str]]] = {
     "1.1": {0: "1.1", 2: "1.1"},
     "1.2": {0: "1.2", 2: "1.1"},
 }
-FIRMWARE_VERSION: Final = "1.0.0"
+SOFTWARE_VERSION: Final = "1.0.0"
 SHORT_SERVER_ID: Final = 101
 
 # Resources of Server (1); which instance is in use a bootstrap decides: `Profile.of_server`.
@@ -49,16 +57,13 @@ ERROR_CODE: Final = Path.of(3, 0, 11, 0)
 RESET_ERRORS: Final = Path.of(3, 0, 12)
 CURRENT_TIME: Final = Path.of(3, 0, 13)
 IP_ADDRESS: Final = Path.of(4, 0, 4, 0)
-PACKAGE: Final = Path.of(5, 0, 0)
-FIRMWARE_UPDATE: Final = Path.of(5, 0, 2)
-FIRMWARE_STATE: Final = Path.of(5, 0, 3)
 LEAST: Final = 5601
 GREATEST: Final = 5602
 RESET_EXTREMES: Final = 5605
 SENSOR_VALUE: Final = 5700
 
 _EXECUTABLE: Final = frozenset(
-    {(p[0], p[2]) for p in (REBOOT, FACTORY_RESET, RESET_ERRORS, FIRMWARE_UPDATE)}
+    {(p[0], p[2]) for p in (REBOOT, FACTORY_RESET, RESET_ERRORS)}
     | {(SERVER, DISABLE), (SERVER, UPDATE_TRIGGER), (3303, RESET_EXTREMES), (3304, RESET_EXTREMES)}
 )
 # BinaryAppDataContainer: the one object here whose instances are the server's to make.
@@ -69,12 +74,35 @@ _LOW_BATTERY_PERCENT: Final = 15.0
 
 
 @cache
-def definitions(lwm2m_version: str, bootstrap: bool = False) -> Mapping[int, ObjectDefinition]:
-    """The objects of a device of this LwM2M version; one mapping shared by all devices."""
+def definitions(
+    lwm2m_version: str, bootstrap: bool = False, firmware: tuple[int, ...] = (FIRMWARE_UPDATE,)
+) -> Mapping[int, ObjectDefinition]:
+    """The objects of a device of this LwM2M version; one mapping shared by all devices.
+
+    `firmware` are those that its firmware is updated by.
+    """
     registry = load_registry()
     versions = {**VERSIONS[lwm2m_version], **(_BOOTSTRAP_VERSIONS[lwm2m_version] if bootstrap else {})}
+    if FIRMWARE_UPDATE not in firmware:
+        del versions[FIRMWARE_UPDATE]
     found = {number: registry.object(number, text) for number, text in versions.items()}
+    if ADVANCED_FIRMWARE_UPDATE in firmware:
+        found[ADVANCED_FIRMWARE_UPDATE] = advanced_model(registry)
     return {number: definition for number, definition in found.items() if definition is not None}
+
+
+@cache
+def _executable(lwm2m_version: str, bootstrap: bool, firmware: tuple[int, ...]) -> frozenset[tuple[int, int]]:
+    """What a device can Execute; one set shared by all devices."""
+    executable = set(_EXECUTABLE)
+    if bootstrap and lwm2m_version != "1.0":
+        executable.add((SERVER, BOOTSTRAP_TRIGGER))
+    for number in firmware:
+        executable.add((number, UPDATE))
+        # Cancel came with version 1.1 of object 5.
+        if number == ADVANCED_FIRMWARE_UPDATE or lwm2m_version == "1.2":
+            executable.add((number, CANCEL))
+    return frozenset(executable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +150,8 @@ class Profile:
         random = Random(f"{options.seed}/{self.name}")
         # Where in the sample period this device takes its samples, 0 to 1: no two keep step.
         self.phase = random.random()
-        executable = _EXECUTABLE
-        if account is not None and options.lwm2m_version != "1.0":
-            executable |= {(SERVER, BOOTSTRAP_TRIGGER)}
-        self.tree = ObjectTree(
-            definitions(options.lwm2m_version, account is not None), executable, _CREATABLE
-        )
+        kind = options.lwm2m_version, account is not None, options.firmware.objects
+        self.tree = ObjectTree(definitions(*kind), _executable(*kind), _CREATABLE)
         battery = Battery(
             random.getrandbits(63), random.uniform(2.0, 5.0) * DAY_S, random.uniform(2.0, 4.0) * 3600
         )
@@ -140,24 +164,32 @@ class Profile:
         self.factory_reset()
 
     def factory_reset(self) -> None:
-        """Everything the server wrote is gone; the sensors begin anew."""
+        """Everything the server wrote is gone; the sensors begin anew. The firmware stays what it is."""
         self._clock_offset_s = 0.0
         first = _first_values(self._options, self.name)
+        self._keep_versions(first)
         if self._account is not None:
             # It knows its Bootstrap-Server and no other.
             for object_id in ACCOUNT_OBJECTS:
                 self.tree.clear(object_id)
-            del first[SERVER]
-            first[0] = dict(self._account)
-        models = definitions(self._options.lwm2m_version, self._account is not None)
-        for object_id, resources in first.items():
-            present = models[object_id].resources
-            known = {number: value for number, value in resources.items() if number in present}
-            self.tree.add(object_id, 0, known)
+            del first[SERVER, 0]
+            first[0, 0] = dict(self._account)
+        for instance, resources in first.items():
+            at = Path(instance)
+            known = {n: value for n, value in resources.items() if self.tree.definition(at.child(n))}
+            self.tree.add(*instance, known)
         for definition, instances in self.tree.instances():
             if definition.object_id in _CREATABLE:
                 for instance_id in instances:
                     self.tree.delete(Path.of(definition.object_id, instance_id))
+
+    def _keep_versions(self, first: Instances) -> None:
+        """What has been installed stays installed."""
+        advanced = (Path((ADVANCED_FIRMWARE_UPDATE, n, COMPONENT_VERSION)) for n in range(len(COMPONENTS)))
+        for path in (DEVICE_VERSION, *advanced):
+            version = self.tree.get(path)
+            if version is not None:
+                first[path[0], path[1]][path[2]] = version
 
     def of_server(self, resource: int) -> Path:
         """A resource of the instance of Server in use."""
@@ -307,12 +339,12 @@ def _climate_channels(random: Random) -> tuple[Channel, ...]:
     )
 
 
-def _first_values(options: SimOptions, name: str) -> dict[int, dict[int, Stored]]:
-    """The instances 0 as they leave the factory; measured values are filled in by `measure`."""
+def _first_values(options: SimOptions, name: str) -> Instances:
+    """The instances as they leave the factory; measured values are filled in by `measure`."""
     queue_1_0 = options.queue_mode and options.lwm2m_version == "1.0"
     binding = "UQ" if queue_1_0 else "U"
     return {
-        1: {
+        (1, 0): {
             0: SHORT_SERVER_ID,
             1: options.lifetime_s,
             2: 0,
@@ -322,11 +354,11 @@ def _first_values(options: SimOptions, name: str) -> dict[int, dict[int, Stored]
             7: binding,
             23: False,
         },
-        3: {
+        (3, 0): {
             0: "FlowNexus",
             1: "Simulated device",
             2: name,
-            3: FIRMWARE_VERSION,
+            3: options.firmware.version,
             6: {0: 1, 1: 7},  # internal battery, solar
             7: {0: 0, 1: 0},
             8: {0: 0, 1: 0},
@@ -339,14 +371,14 @@ def _first_values(options: SimOptions, name: str) -> dict[int, dict[int, Stored]
             16: binding,
             17: "Climate sensor",
             18: "1",
-            19: FIRMWARE_VERSION,
+            19: SOFTWARE_VERSION,
             20: 0,
             21: 256,
         },
         # Bearer 6 is LTE FDD; 262 and 1 stand for a country and a network.
-        4: {0: 6, 1: {0: 6, 1: 7}, 2: -85, 3: 50, 4: {0: ""}, 7: {0: "iot"}, 8: 31_337, 9: 1, 10: 262},
-        5: {0: b"", 1: "", 3: 0, 5: 0, 6: "", 7: "", 8: {0: 0}, 9: 2},
-        6: {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0, 5: 0, 6: 0.0},
-        3303: {5603: -40.0, 5604: 85.0, SENSOR_VALUE: 0.0, 5701: "Cel", 5750: "Room temperature"},
-        3304: {5603: 0.0, 5604: 100.0, SENSOR_VALUE: 0.0, 5701: "%RH", 5750: "Room humidity"},
+        (4, 0): {0: 6, 1: {0: 6, 1: 7}, 2: -85, 3: 50, 4: {0: ""}, 7: {0: "iot"}, 8: 31_337, 9: 1, 10: 262},
+        **firmware_values(options),
+        (6, 0): {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0, 5: 0, 6: 0.0},
+        (3303, 0): {5603: -40.0, 5604: 85.0, SENSOR_VALUE: 0.0, 5701: "Cel", 5750: "Room temperature"},
+        (3304, 0): {5603: 0.0, 5604: 100.0, SENSOR_VALUE: 0.0, 5701: "%RH", 5750: "Room humidity"},
     }

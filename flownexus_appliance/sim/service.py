@@ -46,8 +46,14 @@ class Host(Protocol):
     def wall_ms(self, now: float) -> int:
         """The device's clock, milliseconds since 1970 UTC."""
 
-    def executed(self, path: Path, now: float) -> None:
+    def executed(self, path: Path, arguments: str, now: float) -> None:
         """Execute a resource that exists; raises RefusedError when it cannot be done now."""
+
+    def block(self, request: Message, path: Path, now: float) -> Message | None:
+        """Take in a block of something that is not to be kept whole; None for anything else."""
+
+    def require(self, records: Sequence[Record]) -> None:
+        """Raise RefusedError for a Write that cannot be done now."""
 
     def written(self, paths: Iterable[Path], now: float) -> None:
         """The server wrote these resources."""
@@ -75,7 +81,7 @@ class Service:
         self._reporter = reporter
         self._host = host
         self._formats = SUPPORTED_FORMATS[options.lwm2m_version]
-        self._blockwise = Blockwise(options.block_size)
+        self._blockwise = Blockwise(options.block_size, self._stream)
 
     def handle(self, request: Message, now: float) -> Message:
         """Answer one request."""
@@ -95,6 +101,9 @@ class Service:
         response.observe = observation.next_sequence()
         response.token = observation.token
         return self._blockwise.slices.first_block(observation.key, response, None, now)
+
+    def _stream(self, request: Message, now: float) -> Message | None:
+        return self._host.block(request, path_of(request), now)
 
     def _dispatch(self, request: Message, now: float) -> Message:
         composite = request.code in (Code.FETCH, Code.IPATCH)
@@ -219,6 +228,7 @@ class Service:
             for record in records
         ):
             raise RefusedError(Code.BAD_REQUEST, "a lifetime is at least a second")
+        self._host.require(records)
         self._host.written(self._tree.write(path, records, replace), now)
         return Message(Code.CHANGED)
 
@@ -227,7 +237,9 @@ class Service:
             raise RefusedError(Code.UNSUPPORTED_CONTENT_FORMAT, "composite values come as SenML")
         if path_of(request):
             raise RefusedError(Code.METHOD_NOT_ALLOWED, "Write-Composite is of the root")
-        self._host.written(self._tree.write_all(self._decode(request, Path.ROOT)), now)
+        records = self._decode(request, Path.ROOT)
+        self._host.require(records)
+        self._host.written(self._tree.write_all(records), now)
         return Message(Code.CHANGED)
 
     def _post(self, request: Message, path: Path, now: float) -> Message:
@@ -254,7 +266,7 @@ class Service:
         arguments = request.payload.decode("utf-8", "replace")
         if len(arguments) > MAX_ARGUMENTS or not _ARGUMENTS.fullmatch(arguments):
             raise RefusedError(Code.BAD_REQUEST, "not a list of arguments")
-        self._host.executed(path, now)
+        self._host.executed(path, arguments, now)
         return Message(Code.CHANGED)
 
     def _create(self, request: Message, path: Path, now: float) -> Message:

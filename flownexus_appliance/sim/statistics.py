@@ -36,6 +36,11 @@ class Statistics:
     bootstraps: int = 0  # that led to a registration
     bootstraps_failed: int = 0
     last_bootstrap_failure: str = ""
+    firmware_begun: int = 0  # packages that began to come
+    firmware_bytes: int = 0  # of packages, by CoAP
+    firmware_downloaded: int = 0
+    firmware_failed: int = 0  # Update Results that are failures
+    firmware_installed: int = 0
 
     @property
     def reports_acknowledged(self) -> int:

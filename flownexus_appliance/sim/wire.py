@@ -220,7 +220,8 @@ class MessageLayer:
                 continue
             message.type = Type.CON
             message.message_id = self._next_message_id()
-            if message.is_request:
+            # A block of a download comes with the token of all of them.
+            if message.is_request and not message.token:
                 message.token = self._entropy.randbytes(TOKEN_BYTES)
             data = encode_message(message)
             timeout_s = self._transmission.ack_timeout_s * self._entropy.uniform(

@@ -1,13 +1,16 @@
 """A LwM2M server joined to a simulated device in one thread, on a clock of its own."""
 
+from collections.abc import Callable
 from random import Random
 
 from flownexus_appliance.lwm2m.codecs import decode, encode, encode_paths
 from flownexus_appliance.lwm2m.content_formats import ContentFormat
+from flownexus_appliance.lwm2m.firmware import UpdateResult
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import Record, Value
 from flownexus_appliance.sim.channel import Sessions
 from flownexus_appliance.sim.device import Device
+from flownexus_appliance.sim.download import Ended, Line
 from flownexus_appliance.sim.lifecycle import State
 from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
 from flownexus_appliance.sim.options import SimOptions
@@ -49,6 +52,12 @@ class Peer:
 
     def connect(self, host: str, port: int) -> bool:
         raise AssertionError("nobody sends the device anywhere else")
+
+    def open_line(self, host: str, port: int, receive: Callable[[bytes, float], None]) -> Line | None:
+        raise AssertionError("there is nothing to fetch")
+
+    def beside(self, work: Callable[[], UpdateResult | None], done: Ended) -> None:
+        raise AssertionError("there is nothing to fetch")
 
     def transmit(self, data: bytes) -> None:
         self._hear(data)

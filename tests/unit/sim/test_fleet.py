@@ -1,9 +1,11 @@
 """Whole fleets over real sockets, against aiocoap as the server."""
 
 import asyncio
+import hashlib
 import os
 import resource
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,13 +17,16 @@ import aiocoap.resource
 import pytest
 
 from flownexus_appliance.errors import UsageError
+from flownexus_appliance.lwm2m.firmware import Protocol
 from flownexus_appliance.sim.accounts import Account
 from flownexus_appliance.sim.credentials import PskPattern, read_psk_file
 from flownexus_appliance.sim.device import Device
+from flownexus_appliance.sim.firmware_options import FirmwareOptions
 from flownexus_appliance.sim.fleet import Fleet, run, status_line
 from flownexus_appliance.sim.lifecycle import State
 from flownexus_appliance.sim.messages import Code, Message, Type, decode_message, encode_message
 from flownexus_appliance.sim.options import Reporting, SimOptions
+from flownexus_appliance.sim.package import make_package
 from flownexus_appliance.sim.port import Port, Resolver
 from flownexus_appliance.sim.profile import IP_ADDRESS
 from flownexus_appliance.sim.statistics import Statistics
@@ -250,7 +255,7 @@ async def test_large_reads_and_writes_go_in_blocks_with_a_foreign_server() -> No
         reply = await server.ask("sim-0001", aiocoap.GET, "3303/0", accept=110).response
         assert len(reply.payload) > 2 * 64
         assert b"5701" in reply.payload
-        image = os.urandom(5000)
+        image = b"version=2.0.0\n" + os.urandom(5000)
         written = await server.ask("sim-0001", aiocoap.PUT, "5/0/0", image, content_format=42).response
         assert written.code == aiocoap.CHANGED
 
@@ -391,3 +396,71 @@ async def test_a_socket_that_cannot_be_had_undoes_the_start(monkeypatch: pytest.
     with pytest.raises(UsageError, match="too_many_devices"):
         await fleet.start()
     assert fleet.devices == ()
+
+
+class Depot(aiocoap.resource.Resource):  # type: ignore[misc]
+    """Hands out a package; aiocoap cuts it into blocks."""
+
+    def __init__(self, package: bytes) -> None:
+        super().__init__()
+        self.package = package
+        self.remotes: set[str] = set()
+
+    async def render_get(self, request: Any) -> Any:
+        self.remotes.add(str(request.remote))
+        return aiocoap.Message(code=aiocoap.CONTENT, payload=self.package, etag=b"1")
+
+
+async def test_packages_are_fetched_from_a_second_port() -> None:
+    package = make_package("2.0.0", 20_000)
+    site, depot, port = aiocoap.resource.Site(), Depot(package), free_port()
+    site.add_resource(["fw", "x"], depot)
+    context = await aiocoap.Context.create_server_context(
+        site, bind=("127.0.0.1", port), transports=["simplesocketserver"]
+    )
+    firmware = FirmwareOptions(update_s=0.0, boot_s=0.0)
+    try:
+        async with serving() as server:
+            options = SimOptions(port=server.port, count=4, firmware=firmware)
+            async with running(options) as fleet:
+                await server.until(lambda: server.heard["register"] == 4)
+                remotes = {str(remote) for remote in server.remotes.values()}
+                uri = f"coap://127.0.0.1:{port}/fw/x".encode()
+                for device in fleet.devices:
+                    state = server.ask(device.name, aiocoap.GET, "5/0/3", accept=0, observe=0)
+                    assert (await state.response).payload == b"0"
+                    written = await server.ask(
+                        device.name, aiocoap.PUT, "5/0/1", uri, content_format=0
+                    ).response
+                    assert written.code == aiocoap.CHANGED
+                    async with asyncio.timeout(PATIENCE_S):
+                        async for notification in state.observation:
+                            if notification.payload == b"2":
+                                break
+                assert len(depot.remotes) == 4
+                assert not depot.remotes & remotes
+                for device in fleet.devices:
+                    assert device.firmware.fetched == ((len(package), hashlib.sha256(package).hexdigest()),)
+                    await server.ask(device.name, aiocoap.POST, "5/0/2").response
+                await server.until(lambda: server.heard["register"] == 8)
+                assert [device.firmware.version for device in fleet.devices] == ["2.0.0"] * 4
+                # From new ports, as Anjay.
+                assert not remotes & {str(remote) for remote in server.remotes.values()}
+                assert "4 installed" in status_line(options, fleet.statistics, 0.0)
+    finally:
+        await context.shutdown()
+
+
+async def test_a_fleet_that_stops_in_the_middle_of_a_download_leaves_nothing_behind() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # takes connections, and says nothing
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}/fw".encode()
+        before = threading.active_count()
+        async with serving() as server:
+            firmware = FirmwareOptions(pull=(Protocol.HTTP,))
+            async with running(SimOptions(port=server.port, count=1, firmware=firmware)) as fleet:
+                await server.until(lambda: server.heard["register"] == 1)
+                await server.ask("sim-0001", aiocoap.PUT, "5/0/1", uri, content_format=0).response
+                assert fleet.statistics.firmware_begun == 1
+            assert threading.active_count() <= before + 1  # that of asyncio's own, which stays
