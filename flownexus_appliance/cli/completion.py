@@ -14,7 +14,16 @@ from ..errors import ApplianceError
 from . import completion_scripts
 from .completion_scripts import Command, Option, Place
 from .console import Console
-from .output import DONE, add_common, device_name, operation_id, user_name
+from .output import (
+    DONE,
+    add_common,
+    campaign_id,
+    device_name,
+    operation_id,
+    package_name,
+    update_id,
+    user_name,
+)
 
 # Nobody waits longer for a Tab.
 ASK_TIMEOUT_S: Final = 1.0
@@ -73,13 +82,46 @@ def _users(box: Console, _: str) -> list[_Name]:
     return [_Name(one["name"], _line(one["role"])) for one in box.get("/users")["items"]]
 
 
-SOURCES: Final = {"devices": _devices, "operations": _operations, "users": _users}
+def _packages(box: Console, _: str) -> list[_Name]:
+    found = box.items("/firmware", most=MOST)
+    return [_Name(str(one["id"]), _line(one["version"], one["file_name"])) for one in found]
+
+
+def _updates(box: Console, _: str) -> list[_Name]:
+    found = box.items("/updates", most=MOST)
+    return [_Name(str(one["id"]), _line(one["state"], one["version"], one["endpoint"])) for one in found]
+
+
+def _campaigns(box: Console, _: str) -> list[_Name]:
+    found = box.items("/campaigns", most=MOST)
+    return [_Name(str(one["id"]), _line(one["state"], one["version"], one["name"])) for one in found]
+
+
+SOURCES: Final = {
+    "devices": _devices,
+    "operations": _operations,
+    "users": _users,
+    "packages": _packages,
+    "updates": _updates,
+    "campaigns": _campaigns,
+}
 _HELP: Final = f"{', '.join(completion_scripts.SHELLS)}; {', '.join(SOURCES)} are what the scripts ask for"
 
 
 def _line(*parts: str) -> str:
     text = " ".join(part for part in parts if part)
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+# What an argument's type says of what may stand there.
+_KINDS: Final[dict[Any, str]] = {
+    device_name: "devices",
+    operation_id: "operations",
+    user_name: "users",
+    package_name: "packages",
+    update_id: "updates",
+    campaign_id: "campaigns",
+}
 
 
 def describe(parser: argparse.ArgumentParser) -> Iterator[Command]:
@@ -113,8 +155,7 @@ def _place(action: argparse.Action) -> Place:
         return Place("words", tuple(map(str, action.choices)))
     if kind is Path:
         return Place("folders" if action.metavar in FOLDERS or action.dest == "state" else "files")
-    known = {device_name: "devices", operation_id: "operations", user_name: "users"}
-    return Place(known.get(kind, "any"))
+    return Place(_KINDS.get(kind, "any"))
 
 
 def _help(action: argparse.Action) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 PROGRAM: Final = "flownexus"
+# Names and numbers that the daemon knows: the scripts ask for them.
+ASKED: Final = ("devices", "operations", "users", "packages", "updates", "campaigns")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What may stand somewhere: `words`, names of `devices` and `users`, numbers of `operations`, `files`,
-    `folders`, or `any` text."""
+    """What may stand somewhere: `words`, one of ASKED, `files`, `folders`, or `any` text."""
 
     kind: str
     words: tuple[str, ...] = ()
@@ -47,12 +48,14 @@ class Command:
 
 def bash(commands: Sequence[Command]) -> str:
     """For bash 4.4 or later; needs nothing beside it."""
-    return _BASH.replace("@TABLE@", _table(commands, _bash_lists))
+    script = _BASH.replace("@ASKED@", " | ".join(ASKED))
+    return script.replace("@TABLE@", _table(commands, _bash_lists))
 
 
 def zsh(commands: Sequence[Command]) -> str:
     """For zsh 5, as a file _flownexus in a folder of $fpath, or by `source` after compinit."""
-    return _ZSH.replace("@TABLE@", _table(commands, _zsh_lists))
+    script = _ZSH.replace("@ASKED@", "|".join(ASKED))
+    return script.replace("@TABLE@", _table(commands, _zsh_lists))
 
 
 def fish(commands: Sequence[Command]) -> str:
@@ -128,7 +131,7 @@ def _fish_place(place: Place) -> str:
     match place.kind:
         case "words":
             return f"-x -a {_quoted(' '.join(place.words))}"
-        case "devices" | "operations" | "users":
+        case kind if kind in ASKED:
             return f"-x -a {_quoted(f'(__flownexus_names {place.kind})')}"
         case "folders":
             return "-x -a '(__fish_complete_directories)'"
@@ -211,7 +214,7 @@ _flownexus() {
         return
         ;;
     =*) found="${wants#=}" found="${found//,/$'\n'}" ;;
-    devices | operations | users)
+    @ASKED@)
         found="$("${words[0]/#\~/$HOME}" completion "$wants" --prefix "$current" \
             ${state:+--state "$state"} 2>/dev/null)"
         ;;
@@ -287,7 +290,7 @@ _flownexus() {
     (files) _files ;;
     (folders) _files -/ ;;
     ('='*) compadd -- ${(s:,:)wants#=} ;;
-    (devices|operations|users)
+    (@ASKED@)
         found=(${(f)"$(${~${(Q)words[1]}} completion $wants --prefix "${(Q)PREFIX}" \
             ${state:+--state} ${state:+$state} 2>/dev/null)"})
         # A name may have colons, which end it for _describe.

@@ -3,10 +3,11 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -18,6 +19,7 @@ TIMEOUT_S: Final = 150.0
 PAGE: Final = 500
 CHUNK_BYTES: Final = 64 * 1024
 JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
 
 # A parameter of a query; those that are "" or have no items are left out.
 Asked = str | list[str]
@@ -83,6 +85,17 @@ class Console:
         """POST something that is not JSON."""
         return json.loads(self._ask("POST", path, content, media_type))
 
+    def send(self, path: str, /, content: Iterable[bytes], length: int, **query: Asked) -> Any:
+        """POST bytes of any kind as they come; `length` is of all of them.
+
+        A daemon that refuses says so before it has read them all: the rest is not asked for then.
+        """
+        with closing(self._connection()) as connection:
+            about = {"Content-Type": BYTES, "Content-Length": str(length)}
+            response = self._send(connection, "POST", path + _query(query), content, about)
+            with self._heard():
+                return json.loads(response.read())
+
     def _change(self, method: str, path: str, body: object) -> Any:
         content = None if body is None else json.dumps(body).encode()
         answer = self._ask(method, path, content)
@@ -90,7 +103,8 @@ class Console:
 
     def _ask(self, method: str, path: str, content: bytes | None = None, media_type: str = JSON) -> bytes:
         with closing(self._connection()) as connection:
-            response = self._send(connection, method, path, content, media_type)
+            about = {} if content is None else {"Content-Type": media_type}
+            response = self._send(connection, method, path, content, about)
             with self._heard():
                 return response.read()
 
@@ -102,15 +116,14 @@ class Console:
         connection: "_Connection",
         method: str,
         path: str,
-        content: bytes | None = None,
-        media_type: str = JSON,
+        content: bytes | Iterable[bytes] | None = None,
+        about: Mapping[str, str] = MappingProxyType({}),
     ) -> http.client.HTTPResponse:
-        """The head of a good answer, its body still to be read."""
-        headers = {"Accept": JSON}
-        if content is not None:
-            headers["Content-Type"] = media_type
+        """The head of a good answer, its body still to be read; `about` are headers of the content."""
         with self._heard():
-            connection.request(method, f"/api/v1{path}", content, headers)
+            # A daemon that has heard enough hangs up; its answer is there all the same.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, f"/api/v1{path}", content, {"Accept": JSON, **about})
             response = connection.getresponse()
             if response.status >= HTTPStatus.BAD_REQUEST:
                 raise _refused(response.status, response.read())

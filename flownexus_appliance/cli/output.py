@@ -45,10 +45,23 @@ def user_name(text: str) -> str:
 
 def operation_id(text: str) -> int:
     """The `type` of an argument that is an operation: completion offers the newest."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"not the number of an operation: {clean(text, 40)}") from None
+    return _number(text, "an operation")
+
+
+def package_name(text: str) -> str:
+    """The `type` of an argument that is a firmware package, by number or version: completion offers those
+    there are."""
+    return text
+
+
+def update_id(text: str) -> int:
+    """The `type` of an argument that is a firmware update: completion offers the newest."""
+    return _number(text, "a firmware update")
+
+
+def campaign_id(text: str) -> int:
+    """The `type` of an argument that is a campaign: completion offers the newest."""
+    return _number(text, "a campaign")
 
 
 def whole_seconds(text: str) -> int:
@@ -56,6 +69,13 @@ def whole_seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise argparse.ArgumentTypeError(f"not a number of seconds: {clean(text, 40)}")
     return int(text)
+
+
+def _number(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not the number of {what}: {clean(text, 40)}") from None
 
 
 def console(options: argparse.Namespace) -> Console:

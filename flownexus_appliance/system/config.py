@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ApplianceError, UsageError
+from ..lwm2m.firmware import MAX_URI, PACKAGE_PATH
 from ..lwm2m.presence import AWAKE_WINDOW_S
 from ..lwm2m.registration import MAX_PLAIN_ENDPOINTS
 from ..lwm2m.watch import DEFAULT_WATCH_LIST, WatchPattern
@@ -20,6 +21,12 @@ from ..lwm2m.watch import DEFAULT_WATCH_LIST, WatchPattern
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A name or an address; what it is in detail the certificate's maker finds out.
 _NAME: Final = re.compile(r"[0-9A-Za-z.:-]{1,253}")
+# What a device's Package URI has room for beside the port and the ticket of twelve characters.
+MAX_PACKAGE_HOST: Final = MAX_URI - len(f"https://[]:65535/{PACKAGE_PATH}/") - 12
+# Without the last label as a number: that is an address, or would be one.
+_HOST_NAME: Final = re.compile(
+    rf"(?=.{{1,{MAX_PACKAGE_HOST}}}$)(?!(.*\.)?[0-9]+$)[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?"
+)
 # Three seconds: rotation sped up, to see it happen.
 MIN_SERVER_DAYS: Final = 3 / 86_400
 # As access.roles.Role has them.
@@ -65,6 +72,19 @@ def _host(value: Any) -> str:
     raise ValueError('give an IP address in quotes, such as "127.0.0.1"')
 
 
+def _package_host(value: Any) -> str:
+    try:
+        if isinstance(value, str) and "%" not in value:  # a zone has no meaning to others
+            return value if _HOST_NAME.fullmatch(value) else str(ipaddress.ip_address(value or "-"))
+    except ValueError:
+        if not value:
+            return ""
+    raise ValueError(
+        f"give a name or an IP address without a port, of at most {MAX_PACKAGE_HOST} characters,"
+        ' or "" for the address that devices reach the box by'
+    )
+
+
 def _networks(value: Any) -> tuple[Network, ...]:
     try:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -101,6 +121,18 @@ def _keep_days(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 36_500:
         return value
     raise ValueError("give days from 1 to 36500, or 0 for ever")
+
+
+def _minutes(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1440:
+        return value
+    raise ValueError("give minutes from 1 to 1440")
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("give true or false")
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -216,6 +248,26 @@ class FleetConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FirmwareConfig:
+    """How packages get to devices, and how long an update may take: docs/firmware.md."""
+
+    host: str = _setting(
+        "",
+        "name or address of the box in the address of a package; empty: the one that a device reaches it by",
+        _package_host,
+    )
+    coap: bool = _setting(
+        True, "whether devices may fetch packages by plain CoAP, where their network may speak it", _switch
+    )
+    patience_minutes: int = _setting(
+        30, "how long an update may go without progress while its device listens", _minutes, "minutes"
+    )
+    comeback_minutes: int = _setting(
+        30, "how long a device may stay away after it was told to install a package", _minutes, "minutes"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StorageConfig:
     keep_samples_days: int = _setting(
         730,
@@ -241,6 +293,7 @@ class Config:
     http: HttpConfig = HttpConfig()
     leshan: LeshanConfig = LeshanConfig()
     fleet: FleetConfig = FleetConfig()
+    firmware: FirmwareConfig = FirmwareConfig()
     storage: StorageConfig = StorageConfig()
     log: LogConfig = LogConfig()
 
@@ -252,6 +305,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "http": HttpConfig,
     "leshan": LeshanConfig,
     "fleet": FleetConfig,
+    "firmware": FirmwareConfig,
     "storage": StorageConfig,
     "log": LogConfig,
 }

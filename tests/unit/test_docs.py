@@ -5,6 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flownexus_appliance.http import api
+from flownexus_appliance.lwm2m.firmware import (
+    TRANSITIONS,
+    CampaignState,
+    Delivery,
+    Reason,
+    Step,
+    UpdateResult,
+    UpdateState,
+)
 from flownexus_appliance.system.config import describe
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +41,9 @@ def test_every_setting_is_described_with_its_default() -> None:
     settings = {(group, name): value for group, name, value, *_ in describe()}
     assert set(described) == set(settings)
     for setting, value in settings.items():
-        if isinstance(value, (int, float, str)):
+        if isinstance(value, bool):
+            assert described[setting] == str(value).lower(), setting
+        elif isinstance(value, (int, float, str)):
             shown = f"{value:g}" if isinstance(value, float) else str(value) or "nothing"
             assert described[setting] == shown, setting
 
@@ -49,6 +60,30 @@ def test_every_measured_figure_is_described() -> None:
     for source in (ROOT / "benchmarks").glob("*.py"):
         measured |= set(re.findall(r'Figure\(\s*"([a-z0-9_]+)"', source.read_text(encoding="utf-8")))
     assert described == measured
+
+
+def test_the_way_of_an_update_is_described() -> None:
+    """The table's last column has the state machine, but for what goes without saying."""
+    described: dict[str, set[str]] = {}
+    for cells in rows("docs/firmware.md"):
+        if len(cells) == 3 and cells[0].strip("`") in set(UpdateState):
+            described[cells[0].strip("`")] = set(re.findall(r"`([A-Z]+)`", cells[2]))
+    assert set(described) == set(UpdateState)
+    everywhere = {Step.FAIL, Step.CANCEL}
+    led: dict[str, set[str]] = {state: set() for state in UpdateState}
+    for (state, step), after in TRANSITIONS.items():
+        if step not in everywhere:
+            led[state].add(after)
+    assert described == led
+
+
+def test_every_word_of_firmware_updates_is_described() -> None:
+    described = {cells[0].strip("`") for cells in rows("docs/firmware.md")}
+    assert described >= set(Delivery) | set(CampaignState) | {str(int(result)) for result in UpdateResult}
+    assert described >= set(Reason) - {Reason.NONE}
+    known = set(Delivery) | set(CampaignState) | set(UpdateState) | set(Reason)
+    words = {word for word in described if re.fullmatch("[a-z_]+|[A-Z]+", word)}
+    assert words - known == {"state", "reason"}
 
 
 def test_every_document_that_is_named_is_there() -> None:

@@ -11,6 +11,7 @@ from flownexus_appliance.cli import main
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.events import EventBus
 from flownexus_appliance.http.ports_box import Access
+from flownexus_appliance.http.ports_firmware import FirmwareBox
 from flownexus_appliance.http.server import HttpOptions, HttpServer
 from tests.box import models
 from tests.unit.http.house import NOW_MS, QUIET, SENSOR, SLEEPER, STRANGE, FakeFleet, fill
@@ -30,6 +31,7 @@ class Box:
     credentials: FakeCredentials
     certificates: FakeCertificates
     bootstrap: FakeBootstrap
+    firmware: FirmwareBox
     access: Access
     capsys: pytest.CaptureFixture[str]
 
@@ -60,6 +62,14 @@ async def box(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterat
     assert isinstance(sources.credentials, FakeCredentials)
     assert isinstance(sources.certificates, FakeCertificates)
     assert isinstance(sources.bootstrap, FakeBootstrap)
-    yield Box(state, sources.credentials, sources.certificates, sources.bootstrap, sources.access, capsys)
+    yield Box(
+        state,
+        sources.credentials,
+        sources.certificates,
+        sources.bootstrap,
+        sources.firmware,
+        sources.access,
+        capsys,
+    )
     await server.stop()
     await reader.stop()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flownexus_appliance.cli import completion_scripts, main
+from flownexus_appliance.cli import completion, completion_scripts, main
 from flownexus_appliance.cli.completion import describe
 from flownexus_appliance.cli.main import make_parser
 from flownexus_appliance.db.operations import DONE_KEPT
@@ -128,6 +128,18 @@ def test_names_are_asked_for(terminal: Terminal, complete: Complete) -> None:
     assert complete(f"flownexus token add {state} x --user ") == ["anna"]
     assert complete(f"flownexus op show {state} 17") == ["17", "171"]
     assert complete(f"flownexus op wait 5 {state} 171") == ["171"]
+    packages = [{"id": number, "version": "1.2", "file_name": "a.bin"} for number in (3, 31)]
+    terminal.daemon.answers["GET /firmware"] = {"items": packages, "next": None}
+    begun = {"state": "RUNNING", "version": "1.2", "endpoint": KITCHEN, "name": "night"}
+    terminal.daemon.answers["GET /updates"] = {"items": [{"id": 17, **begun}], "next": None}
+    terminal.daemon.answers["GET /campaigns"] = {"items": [{"id": 4, **begun}], "next": None}
+    assert complete(f"flownexus firmware show {state} 3") == ["3", "31"]
+    assert complete(f"flownexus firmware update {state} kitchen --firmware ") == ["3", "31"]
+    assert complete(f"flownexus firmware update {state} kit") == [KITCHEN]
+    assert complete("flownexus firmware update kitchen --delivery co") == ["coaps", "coap"]
+    assert complete(f"flownexus firmware wait {state} ") == ["17"]
+    assert complete(f"flownexus firmware campaign stop {state} ") == ["4"]
+    assert complete("flownexus firmware campaign s") == ["show", "stop"]
     # What bash takes for the end of a word stays on the line.
     assert complete(f"flownexus device show {state} urn:imei:35") == ["352656100123456"]
     assert complete(f"flownexus device show {state} urn:imei:35", breaks=" \t\n") == [URN]
@@ -144,6 +156,17 @@ def test_names_come_with_what_they_are(terminal: Terminal) -> None:
     assert terminal.run("completion", "users", "--prefix", "b").out == ""
     assert terminal.run("completion", "operations").out == "17\tCONFIRMED read /3303/0/5700 kitchen\n"
     assert terminal.daemon.asked[-1].query == {"limit": ["200"]}
+    told = {"id": 4, "state": "PAUSED", "version": "1.2", "endpoint": KITCHEN, "name": "night"}
+    for what, words in (
+        ("firmware", "1.2 a.bin"),
+        ("updates", f"PAUSED 1.2 {KITCHEN}"),
+        ("campaigns", "PAUSED 1.2 night"),
+    ):
+        answer = {"items": [{"file_name": "a.bin", **told}], "next": None}
+        terminal.daemon.answers[f"GET /{what}"] = answer
+        source = "packages" if what == "firmware" else what
+        assert terminal.run("completion", source).out == f"4\t{words}\n"
+        assert terminal.daemon.asked[-1].query == {"limit": ["200"]}
     assert DONE_KEPT >= 200
 
 
@@ -155,6 +178,10 @@ def test_nothing_is_said_where_there_is_no_daemon(
     terminal.daemon.answers["GET /operations"] = Problem(503, "store_failed")
     said = terminal.run("completion", "operations")
     assert (said.code, said.out, said.err) == (0, "", "")
+
+
+def test_every_kind_of_name_has_a_source() -> None:
+    assert set(completion.SOURCES) == set(completion_scripts.ASKED)
 
 
 def test_texts_are_harmless_in_every_shell() -> None:

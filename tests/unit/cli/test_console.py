@@ -148,6 +148,65 @@ def test_what_is_changed_uploaded_and_taken_away(tmp_path: Path) -> None:
     assert third[0].startswith(b"DELETE /api/v1/x?path=%2F3%2F0&path=%2F4&passive=1 HTTP/1.1\r\n")
 
 
+def test_a_file_is_sent_as_it_is_read(tmp_path: Path) -> None:
+    with daemon(tmp_path, response("200 OK", b'{"id": 3}')) as asked:
+        pieces = (b"abc", b"", b"d")
+        assert Console(tmp_path).send("/firmware", pieces, 4, note="a b", tag="") == {"id": 3}
+    head, _, content = asked[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/v1/firmware?note=a+b HTTP/1.1\r\n")
+    assert b"Content-Type: application/octet-stream" in head
+    assert b"Content-Length: 4" in head
+    assert b"chunked" not in head
+    assert content == b"abcd"
+
+
+def test_a_daemon_that_has_heard_enough_says_why(tmp_path: Path) -> None:
+    """It answers before it has read all, and hangs up: what it said is not lost."""
+    body = json.dumps({"error": "storage_low", "message": "m", "hint": "h"}).encode()
+    answered = threading.Event()
+
+    def refuse(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with closing(connection):
+            connection.recv(1)
+            connection.sendall(response("507 Insufficient Storage", body))
+        answered.set()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        assert answered.wait(10)
+        yield from [b"x" * 1000] * 1000
+
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        thread = threading.Thread(target=refuse, args=(listener,))
+        thread.start()
+        with pytest.raises(Refused) as caught:
+            Console(tmp_path).send("/firmware", pieces(), 1_000_001)
+        thread.join()
+    assert caught.value.code == "storage_low"
+
+
+def test_a_daemon_that_hangs_up_without_a_word_is_silent(tmp_path: Path) -> None:
+    with daemon(tmp_path, b""), pytest.raises(ApplianceError) as caught:
+        Console(tmp_path).send("/firmware", [b"abcd"], 4)
+    assert caught.value.code == "daemon_silent"
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_daemon(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"a"
+        raise UsageError("file_unusable", "m", "h")
+
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        with pytest.raises(UsageError) as caught:
+            Console(tmp_path).send("/firmware", pieces(), 4)
+    assert caught.value.code == "file_unusable"
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

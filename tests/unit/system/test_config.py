@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flownexus_appliance.errors import UsageError
+from flownexus_appliance.lwm2m.firmware import MAX_URI, PACKAGE_PATH
 from flownexus_appliance.lwm2m.watch import DEFAULT_WATCH_LIST
-from flownexus_appliance.system.config import Config, describe, load_config, parse_config
+from flownexus_appliance.system.config import (
+    MAX_PACKAGE_HOST,
+    Config,
+    FirmwareConfig,
+    describe,
+    load_config,
+    parse_config,
+)
 
 
 def mistakes(text: str) -> list[str]:
@@ -28,6 +36,8 @@ def mistakes(text: str) -> list[str]:
 def as_toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(as_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, (int, float)) else f'"{value}"'
 
 
@@ -59,7 +69,8 @@ def test_every_field_is_described() -> None:
         assert getattr(getattr(config, section), name) == default
         assert help_text
         assert not help_text.endswith(".")
-        assert unit == {"s": "s", "days": "days"}.get(name.rpartition("_")[2], ""), f"{section}.{name}"
+        units = {"s": "s", "minutes": "minutes", "days": "days"}
+        assert unit == units.get(name.rpartition("_")[2], ""), f"{section}.{name}"
 
 
 def test_every_field_says_whether_it_needs_a_restart() -> None:
@@ -90,6 +101,11 @@ def test_every_field_can_be_set(tmp_path: Path) -> None:
         watch_list = ["3303/*/5700"]
         awake_window_s = 20
         max_plain_endpoints = 0
+        [firmware]
+        host = "updates.example.org"
+        coap = false
+        patience_minutes = 1
+        comeback_minutes = 1440
         [log]
         level = "debug"
         """,
@@ -102,6 +118,7 @@ def test_every_field_can_be_set(tmp_path: Path) -> None:
     assert config.fleet.awake_window_s == 20.0
     assert isinstance(config.fleet.awake_window_s, float)
     assert config.fleet.max_plain_endpoints == 0
+    assert config.firmware == FirmwareConfig("updates.example.org", False, 1, 1440)
     assert config.log.level == "debug"
     assert parse_config("coap.networks = []").coap.networks == ()
 
@@ -204,6 +221,24 @@ def test_where_a_mistake_stands(text: str, line: str) -> None:
         ("fleet", "max_plain_endpoints = 1000001"),
         ("fleet", "max_plain_endpoints = 1.5"),
         ("fleet", "max_plain_endpoints = true"),
+        ("firmware", "host = 5"),
+        ("firmware", "host = 'box.local:5684'"),
+        ("firmware", "host = 'coaps://box.local'"),
+        ("firmware", "host = '[::1]'"),
+        ("firmware", "host = 'fe80::1%eth0'"),
+        ("firmware", "host = 'box local'"),
+        ("firmware", "host = '-'"),
+        ("firmware", "host = '192.0.2.300'"),
+        ("firmware", "host = 'box.'"),
+        ("firmware", 'host = "box\\n"'),
+        ("firmware", f"host = '{'b' * 96}'"),
+        ("firmware", "coap = 1"),
+        ("firmware", "coap = 'true'"),
+        ("firmware", "patience_minutes = 0"),
+        ("firmware", "patience_minutes = 1441"),
+        ("firmware", "patience_minutes = true"),
+        ("firmware", "comeback_minutes = 0"),
+        ("firmware", "comeback_minutes = 1.5"),
         ("log", "level = 'INFO'"),
         ("log", "level = ['info']"),
         ("log", "level = 20"),
@@ -212,6 +247,16 @@ def test_where_a_mistake_stands(text: str, line: str) -> None:
 def test_a_value_out_of_bounds(section: str, line: str) -> None:
     (mistake,) = mistakes(f"[{section}]\n{line}")
     assert mistake.startswith(f"line 2: {section}.{line.partition(' ')[0]}: ")
+
+
+@pytest.mark.parametrize("host", ["", "b", "box.local", "192.0.2.7", "2001:db8::7", "b" * 95])
+def test_the_host_of_packages(host: str) -> None:
+    assert parse_config(f'[firmware]\nhost = "{host}"').firmware.host == host
+
+
+def test_the_longest_host_leaves_room_in_the_address_of_a_package() -> None:
+    uri = f"https://{'b' * MAX_PACKAGE_HOST}:65535/{PACKAGE_PATH}/{'t' * 12}"
+    assert len(uri) <= MAX_URI
 
 
 def test_text_that_is_no_toml_is_told_with_its_line() -> None:
