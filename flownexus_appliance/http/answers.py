@@ -28,6 +28,9 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Frame-Options": "DENY",
 }
 
+# Set by a handler whose answer no browser reads.
+BARE: Final = "bare"
+
 _BLANK_LINES: Final = re.compile(r"\n\s*\n+")
 
 
@@ -46,9 +49,10 @@ def page_answer(html: str, status: int = 200) -> web.Response:
     return _finished(_BLANK_LINES.sub("\n", html).encode(), "text/html", status, "no-cache")
 
 
-async def add_security_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """For `on_response_prepare`: the headers every answer carries."""
-    response.headers.update(SECURITY_HEADERS)
+    if BARE not in request:
+        response.headers.update(SECURITY_HEADERS)
     response.headers.popall("Server", None)  # which library in which version is nobody's business
 
 

@@ -1,7 +1,7 @@
 """The REST interface under /api/v1: devices, their resources, and the stream. Times are ms since 1970.
 
-The other `api_*.py` have series, history, operations, observations, models, credentials, certificates and
-bootstrap; `openapi.py` describes all of it. Errors have the shape of `errors.py`.
+The other `api_*.py` have series, history, operations, observations, firmware, models, credentials,
+certificates and bootstrap; `openapi.py` describes all of it. Errors have the shape of `errors.py`.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from ..fleet.noted import MAX_LABEL, MAX_NOTES, MAX_TAG, MAX_TAGS
 from . import (
     api_audit,
     api_bootstrap,
+    api_campaigns,
     api_certificates,
     api_credentials,
+    api_firmware,
     api_history,
     api_models,
     api_observations,
@@ -30,6 +32,7 @@ from . import (
     api_series,
     api_system,
     api_tokens,
+    api_updates,
     devices,
     openapi,
     provisioning,
@@ -123,6 +126,9 @@ def routes() -> list[Route]:
         *api_history.routes(),
         *api_operations.routes(),
         *api_observations.routes(),
+        *api_firmware.routes(),
+        *api_updates.routes(),
+        *api_campaigns.routes(),
         *api_models.routes(),
         *api_credentials.routes(),
         *api_certificates.routes(),
@@ -210,7 +216,8 @@ def _box_routes() -> list[Route]:
             headers=(Query("Last-Event-ID", "As after, and goes before it: browsers send it by themselves"),),
             endless=True,
             help=f"A listener to up to {DETAIL_ENDPOINTS} devices gets every event; to more, of each "
-            "resource, operation and observation only the newest. counts has the devices by presence. reset "
+            "resource, operation, observation, firmware update and campaign only the newest. Events that are "
+            "of no device come to every listener. counts has the devices by presence. reset "
             "means that something was missed: read anew what you show.",
         ),
         get("/api/v1/status", status, "The box at a glance", "box", BoxStatus),

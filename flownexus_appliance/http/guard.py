@@ -56,10 +56,12 @@ _BEARER: Final = "bearer "
 class Gate:
     """What an application's guard knows: the role that each address needs, by method and aiohttp's template.
 
-    `anonymous` is who asks where nobody says so: on ports that are open to everybody.
+    `streamed` are the addresses of forms whose bodies it leaves alone. `anonymous` is who asks where nobody
+    says so: on ports that are open to everybody.
     """
 
     needs: dict[tuple[str, str], Role | None] = field(default_factory=dict)
+    streamed: set[tuple[str, str]] = field(default_factory=set)
     anonymous: Caller | None = None
     spent: "OrderedDict[bytes, None]" = field(default_factory=OrderedDict)
 
@@ -84,6 +86,8 @@ def serve(app: web.Application, places: Iterable[Place | Route]) -> None:
             resource = route.resource
             assert resource is not None
             gate.needs[route.method, resource.canonical] = place.role
+            if isinstance(place, Place) and place.streamed:
+                gate.streamed.add((route.method, resource.canonical))
 
 
 @web.middleware
@@ -263,9 +267,9 @@ def _refuse_cross_site(request: web.Request, caller: Caller | None) -> None:
 
 async def _check_form(request: web.Request, caller: Caller) -> None:
     """Raises UsageError: form_stale, form_replayed, and what `pages_forms.read` raises."""
-    form = await pages_forms.read(request)
+    token = await _sent_token(request)
     try:
-        sealed = urlsafe_b64decode(form.text(FORM_FIELD))
+        sealed = urlsafe_b64decode(token)
     except ValueError:
         sealed = b""
     nonce, mac = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
@@ -281,6 +285,14 @@ async def _check_form(request: web.Request, caller: Caller) -> None:
             "the form was sent already, and is taken once",
             "go back and load the page anew: it shows what became of it",
         )
+
+
+async def _sent_token(request: web.Request) -> str:
+    """The token of a form: in its body, or where that is not read here, in the query of its address."""
+    resource = request.match_info.route.resource
+    if resource is not None and (request.method, resource.canonical) in request.app[GATE].streamed:
+        return request.query.get(FORM_FIELD, "")
+    return (await pages_forms.read(request)).text(FORM_FIELD)
 
 
 def _seal(caller: Caller, nonce: bytes) -> bytes:

@@ -33,7 +33,7 @@ LOCALE: Final = FilePath(__file__).parent / "locale"
 # Where the texts of scripts are looked up; tools/texts.py writes the places of a text as paths from the root.
 SCRIPTS: Final = "flownexus_appliance/http/static/js/"
 # What programs ask; they get English whatever they say.
-PROGRAMS: Final = ("/api/", "/leshan", "/static/")
+PROGRAMS: Final = ("/api/", "/leshan", "/static/", "/fw/")
 # More languages nobody speaks.
 MAX_RANGES: Final = 20
 _RANGE: Final = re.compile(

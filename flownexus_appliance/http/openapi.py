@@ -25,6 +25,7 @@ TAGS: Final[Mapping[str, str]] = {
     "resources": "The newest values, series of samples, history and export",
     "operations": "What is asked of devices; it waits for those that sleep",
     "observations": "What devices report by themselves",
+    "firmware": "Packages, updates of devices by them, and campaigns of many updates",
     "models": "What objects and resources mean: the OMA registry's, and those of your own",
     "credentials": "Who devices are, and how they enrol",
     "certificates": "The box's own certificates and roots",

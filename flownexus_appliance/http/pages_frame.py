@@ -48,6 +48,13 @@ SYSTEM_TABS: Final = (
     Entry("people", N_("People"), "/people", role=Role.ADMIN),
     Entry("audit", N_("Record of changes"), "/audit", role=Role.ADMIN),
 )
+# What is below "Firmware".
+FIRMWARE_TABS: Final = (
+    Entry("runs", N_("What runs"), "/firmware"),
+    Entry("packages", N_("Packages"), "/firmware/packages"),
+    Entry("campaigns", N_("Campaigns"), "/firmware/campaigns"),
+    Entry("updates", N_("Updates"), "/firmware/updates"),
+)
 
 
 def set_up_templates(app: web.Application, parts: Parts) -> None:
@@ -79,6 +86,10 @@ def set_up_templates(app: web.Application, parts: Parts) -> None:
         transports=wording.TRANSPORTS,
         credential_kinds=wording.CREDENTIAL_KINDS,
         credential_origins=wording.CREDENTIAL_ORIGINS,
+        update_words=wording.UPDATE_WORDS,
+        campaign_words=wording.CAMPAIGN_WORDS,
+        delivery_words=wording.DELIVERY_WORDS,
+        size_text=wording.size_text,
         operation_names=wording.OPERATION_NAMES,
         operation_titles=wording.OPERATION_TITLES,
         operation_status=wording.OPERATION_STATUS,
@@ -93,17 +104,20 @@ def render(
     request: web.Request,
     template: str,
     *,
-    place: str = "overview",
+    place: str = "",
     tab: str = "",
     status: int = 200,
     secret: bool = False,
     **context: Any,
 ) -> web.Response:
-    """A page of the navigation's `place` or System's `tab`; one that is `secret` may be kept by nobody."""
+    """A page of the navigation's `place`, or of a `tab` below it; one that is `secret` may be kept by nobody.
+
+    A `tab` without a place is System's; without either it is a page of the devices.
+    """
     problem = context.get("problem")
     if isinstance(problem, Problem):
         request[guard.FAILED] = problem.code
-    context |= {"current": "system" if tab else place, "tab": tab}
+    context |= {"current": place or ("system" if tab else "overview"), "tab": tab}
     response = page_answer(html(request, template, context), status)
     if secret:
         response.headers["Cache-Control"] = "no-store"
@@ -118,10 +132,12 @@ def html(request: web.Request, template: str, context: Mapping[str, Any]) -> str
         return caller is not None and caller.role.includes(Role(role))
 
     @cache
-    def form_token() -> Markup:
+    def form_seal() -> str:
         # One a page: what is sent by one form of it answers with a page that has another.
-        value = guard.form_token(caller) if caller is not None else ""
-        return Markup('<input type="hidden" name="{}" value="{}">').format(guard.FORM_FIELD, value)
+        return guard.form_token(caller) if caller is not None else ""
+
+    def form_token() -> Markup:
+        return Markup('<input type="hidden" name="{}" value="{}">').format(guard.FORM_FIELD, form_seal())
 
     frame = {
         "now_ms": request.app[PARTS].now_ms(),
@@ -130,7 +146,10 @@ def html(request: web.Request, template: str, context: Mapping[str, Any]) -> str
         "caller": caller,
         "may": may,
         "form_token": form_token,
+        # For the address of a form whose body is streamed.
+        "form_seal": form_seal,
         "navigation": [entry for entry in NAVIGATION if may(entry.role)],
         "system_tabs": [entry for entry in SYSTEM_TABS if may(entry.role)],
+        "firmware_tabs": FIRMWARE_TABS,
     }
     return aiohttp_jinja2.render_string(template, request, {**frame, **context})

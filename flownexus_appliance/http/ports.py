@@ -25,6 +25,7 @@ from ..lwm2m.values import DataType, Record
 from ..pki.describe import CertificateStatus
 from ..system.health import Health
 from .ports_box import Access, Settings
+from .ports_firmware import FirmwareBox
 from .static import Assets
 from .stream import Hub
 
@@ -351,6 +352,7 @@ class Sources:
     credentials: Credentials
     certificates: Certificates
     bootstrap: Bootstrap
+    firmware: FirmwareBox
     bus: EventBus
     models: Models
     settings: Settings
@@ -381,6 +383,7 @@ class Parts:
     credentials: Credentials
     certificates: Certificates
     bootstrap: Bootstrap
+    firmware: FirmwareBox
     bus: EventBus
     models: ModelSet
     uploads: Models

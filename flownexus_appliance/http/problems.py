@@ -53,6 +53,7 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         N_("the arguments cannot be used"),
         N_("write digits, each with a text if need be: 0='/33629/1',2"),
     ),
+    "at_once_invalid": Wording(N_("so many devices cannot be under way at once"), CHECK_ENTRY),
     "attributes_invalid": Wording(N_("the attributes cannot be used"), CHECK_ENTRY),
     "awake_window_invalid": Wording(N_("the time that the device listens cannot be used"), CHECK_ENTRY),
     "body_invalid": Wording(N_("the form cannot be used"), LOAD_ANEW),
@@ -69,6 +70,15 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         N_("the box has no root certificate yet"),
         N_("it is made as soon as the clock is right; devices with a pre-shared key need none"),
     ),
+    "campaign_empty": Wording(
+        N_("no device is left for the campaign"), N_("choose other devices, or see why they are left out")
+    ),
+    "campaign_ended": Wording(N_("the campaign has ended already"), N_("begin another one")),
+    "campaign_name_invalid": Wording(
+        N_("the name of the campaign cannot be used"), N_("use fewer, printable characters")
+    ),
+    "campaign_unknown": Wording(N_("there is no such campaign"), LOOK_AT_LIST),
+    "campaign_unmoved": Wording(N_("the campaign stands there already"), LOAD_ANEW),
     "certificate_invalid": Wording(N_("the certificate cannot be used"), CHECK_ENTRY),
     "client_limit": Wording(
         N_("too many browsers are listening already"), N_("close pages that nobody looks at")
@@ -89,6 +99,9 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         N_("the file is no DDF file, or has a mistake"), N_("the detail below says where")
     ),
     "deadline_past": Wording(N_("the deadline has passed already"), N_("give one that is ahead"), whole=True),
+    "delivery_closed": Wording(
+        N_("the box has no such way of delivery open"), N_("choose another one, or open it in the settings")
+    ),
     "duration_invalid": Wording(N_("the enrolment cannot stay open for so long"), CHECK_ENTRY),
     "endpoint_asleep": Wording(
         N_("the device sleeps"), N_("wait until it wakes, or ask by an operation: that waits by itself")
@@ -100,7 +113,23 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     "endpoint_unseen": Wording(
         N_("the device has never registered"), N_("start the device, and ask when it is there")
     ),
+    "etag_differs": Wording(N_("the package is another one by now"), N_("begin from its first byte")),
     "expiry_past": Wording(N_("the token would have expired already"), N_("give a later time"), whole=True),
+    "failure_limit_invalid": Wording(
+        N_("the share of failures cannot be used"), N_("give per cent, from 0 to 100")
+    ),
+    "file_name_invalid": Wording(
+        N_("the name of the file cannot be used"), N_("give it a plain name, without folders")
+    ),
+    "firmware_in_use": Wording(
+        N_("the firmware is on its way to devices"),
+        N_("wait for its updates and campaigns to end, or stop them"),
+    ),
+    "firmware_known": Wording(N_("the box has this package with this version already"), LOOK_AT_LIST),
+    "firmware_not_for": Wording(
+        N_("the firmware is for other devices"), N_("choose another one, or ask for it all the same")
+    ),
+    "firmware_unknown": Wording(N_("there is no such firmware"), LOOK_AT_LIST),
     "form_replayed": Wording(
         N_("the form was sent already, and is taken once"),
         N_("go back and load the page anew: it shows what became of it"),
@@ -121,6 +150,9 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     "identity_taken": Wording(
         N_("another device has this identity or key already"),
         N_("choose another, or remove the one that has it"),
+    ),
+    "instance_invalid": Wording(
+        N_("this is no object instance that updates firmware"), N_("write /5/0, or /33629/1 for another part")
     ),
     "instance_unknown": Wording(
         N_("the device has no such object instance"), N_("the page of the device lists those it has")
@@ -159,6 +191,7 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     ),
     "not_readable": Wording(N_("this resource cannot be read"), LOOK_AT_LIST),
     "not_writable": Wording(N_("this resource cannot be written"), N_("its model does not let servers")),
+    "note_invalid": Wording(N_("the note cannot be used"), N_("use fewer, printable characters")),
     "notes_changed": Wording(
         N_("somebody else has changed this meanwhile"),
         N_("look at what stands there now; saving again puts yours in its place"),
@@ -166,6 +199,9 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     ),
     "notes_invalid": Wording(
         N_("the notes are too long, or have control characters"), N_("shorten what you entered")
+    ),
+    "object_missing": Wording(
+        N_("the device has no Firmware Update object"), N_("it has to be updated by other means")
     ),
     "object_unknown": Wording(
         N_("the device has no such object"), N_("the page of the device lists those it has")
@@ -181,6 +217,24 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     "operation_unknown": Wording(N_("there is no operation of that name"), LOAD_ANEW),
     "overlap_invalid": Wording(
         N_("the roots cannot overlap for so long"), N_("give from a day to 20 years, in days")
+    ),
+    "package_corrupt": Wording(
+        N_("the package is damaged"), N_("build or download it again, and upload that")
+    ),
+    "package_empty": Wording(N_("the package is empty"), N_("choose the file that was built"), whole=True),
+    "package_missing": Wording(N_("the file of the package is gone from the box"), N_("upload it again")),
+    "package_too_large": Wording(
+        N_("the package is larger than 64 MiB"),
+        N_("upload the image that the device installs, not an archive of the build"),
+    ),
+    "package_truncated": Wording(
+        N_("the package is not whole"), N_("build or download it again, and upload that")
+    ),
+    "package_unknown": Wording(
+        N_("there is no such package"), N_("the update that it was for has ended"), whole=True
+    ),
+    "package_unwritable": Wording(
+        N_("the package cannot be stored"), N_("check the free space and the owner of the state folder")
     ),
     "password_own": Wording(
         N_("that is your own password"), N_("change it on the page of your account"), whole=True
@@ -219,6 +273,7 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         N_("too many operations wait for devices already"), N_("wait until devices wake, or cancel some")
     ),
     "range_invalid": Wording(N_("the time span has no length"), N_("choose a beginning before its end")),
+    "range_unsatisfiable": Wording(N_("the package ends before that"), N_("begin from its first byte")),
     "request_invalid": Wording(N_("the request cannot be used"), LOAD_ANEW),
     "request_key_unsupported": Wording(
         N_("the certificate request is for a key of another kind"),
@@ -295,6 +350,12 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         whole=True,
     ),
     "sign_in_throttled": Wording(N_("there were too many mistakes"), N_("wait a little, then try again")),
+    "start_invalid": Wording(N_("the start cannot be used"), N_("give a time within a year from now")),
+    "storage_low": Wording(
+        N_("there is too little free space for the package"),
+        N_("remove firmware that no device needs any more, or use a larger disk"),
+        whole=True,
+    ),
     "store_failed": Wording(
         N_("the database did not take what was to be written"),
         N_("check the free space and the health of the disk; devices repeat what was not acknowledged"),
@@ -306,6 +367,7 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     ),
     "tag_invalid": Wording(N_("a tag cannot be used"), N_("use fewer, printable characters, and no comma")),
     "tag_limit": Wording(N_("there are too many tags"), N_("leave some out")),
+    "target_invalid": Wording(N_("what says which devices it is for cannot be used"), CHECK_ENTRY),
     "time_invalid": Wording(N_("the time is out of range"), CHECK_ENTRY),
     "time_unsupported": Wording(N_("this format carries no times"), N_("use SenML CBOR")),
     "token_limit": Wording(N_("there are too many tokens already"), N_("remove those that expired")),
@@ -320,6 +382,21 @@ WORDINGS: Final[Mapping[str, Wording]] = {
         N_("there is no such token"), N_("it may have been removed: load the page anew"), whole=True
     ),
     "unknown_address": Wording(N_("nothing is served at this address"), N_("follow the links of the pages")),
+    "update_done": Wording(N_("the update has ended already"), N_("its page shows how")),
+    "update_installing": Wording(
+        N_("the device is installing the firmware, and nothing can stop that"), N_("wait until it is through")
+    ),
+    "update_under_way": Wording(
+        N_("the device has an update under way"), N_("wait until it has ended, or cancel it")
+    ),
+    "update_unfinished": Wording(
+        N_("the update has not ended yet"), N_("wait until it has ended, or cancel it")
+    ),
+    "update_unknown": Wording(N_("there is no such update"), LOOK_AT_LIST),
+    "upload_broken": Wording(N_("the upload broke off"), N_("send it again"), whole=True),
+    "upload_busy": Wording(
+        N_("as many packages as can be are being uploaded already"), N_("wait until one of them is through")
+    ),
     "user_limit": Wording(N_("there are too many people already"), N_("remove those who are here no more")),
     "user_name_invalid": Wording(
         N_("this name cannot be a person's"),
@@ -333,6 +410,12 @@ WORDINGS: Final[Mapping[str, Wording]] = {
     "value_invalid": Wording(N_("this value cannot be used here"), CHECK_ENTRY),
     "value_missing": Wording(N_("the value is missing"), N_("give a value"), whole=True),
     "value_unexpected": Wording(N_("this operation takes no such value"), LOAD_ANEW),
+    "version_invalid": Wording(
+        N_("the version cannot be used"), N_("write it as a device tells it that runs it")
+    ),
+    "version_missing": Wording(
+        N_("nothing says which version this is"), N_("write it as a device tells it that runs it")
+    ),
     "watch_pattern_invalid": Wording(
         N_("this is no watch pattern"),
         N_("write object, instance and resource, the first two may be *: /3303/*/5700, */*/5700, /3/0/9"),

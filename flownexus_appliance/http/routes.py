@@ -73,6 +73,7 @@ class Route:
     body_optional: bool = False
     body_media: tuple[str, ...] = (JSON,)
     endless: bool = False  # a GET that never ends has no HEAD
+    streamed: bool = False  # its handler takes the body as it comes, and says when: see `uploads.py`
     help: str = ""
     headers: tuple[Query, ...] = ()  # of the request
     # Who may use it: a role and those above it. None: who reads needs to be a viewer, who changes an admin.
@@ -110,7 +111,7 @@ class Route:
         """As aiohttp takes it."""
         if self.method == "GET":
             return web.get(self.path, self.handler, allow_head=not self.endless)
-        return web.route(self.method, self.path, self.handler)
+        return _changing(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Place:
     """A page, a form's address, or whatever else is no part of the API; `role` None is for everybody.
 
     `head` False: a GET that has no HEAD, because to look changes something, or because it never ends.
+    `streamed`: a form whose body its handler takes as it comes; its token is in the query of its address.
     """
 
     method: str
@@ -125,12 +127,24 @@ class Place:
     handler: Handler
     role: Role | None
     head: bool = True
+    streamed: bool = False
 
     def definition(self) -> web.RouteDef:
         """As aiohttp takes it."""
         if self.method == "GET":
             return web.get(self.path, self.handler, allow_head=self.head)
-        return web.route(self.method, self.path, self.handler)
+        return _changing(self)
+
+
+def _changing(place: Place | Route) -> web.RouteDef:
+    if place.streamed:
+        # Without a word of ours, nobody sends 64 MiB of what is refused (RFC 9110 10.1.1).
+        return web.route(place.method, place.path, place.handler, expect_handler=_say_nothing)
+    return web.route(place.method, place.path, place.handler)
+
+
+async def _say_nothing(request: web.Request) -> None:
+    """For `Expect: 100-continue`; aiohttp would say at once that the body is welcome."""
 
 
 def page(path: str, handler: Handler, role: Role | None = Role.VIEWER, *, head: bool = True) -> Place:
@@ -138,9 +152,9 @@ def page(path: str, handler: Handler, role: Role | None = Role.VIEWER, *, head: 
     return Place("GET", path, handler, role, head)
 
 
-def form(path: str, handler: Handler, role: Role | None) -> Place:
+def form(path: str, handler: Handler, role: Role | None, *, streamed: bool = False) -> Place:
     """Where a form is sent to."""
-    return Place("POST", path, handler, role)
+    return Place("POST", path, handler, role, streamed=streamed)
 
 
 def search(what: str) -> Query:

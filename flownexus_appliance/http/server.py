@@ -17,7 +17,18 @@ from ..errors import ApplianceError
 from ..pki.selfsigned import ensure_certificate
 from ..system.clock import wall_ms
 from ..system.config import LeshanConfig
-from . import api, control, errors, front_door, guard, language, pages, seed_ingest
+from . import (
+    api,
+    control,
+    errors,
+    front_door,
+    guard,
+    language,
+    package_download,
+    pages,
+    seed_ingest,
+    uploads,
+)
 from .answers import MAX_BODY_BYTES, add_security_headers
 from .front_door import FrontDoor
 from .guard import GATE, Gate
@@ -188,6 +199,7 @@ def join(
         credentials=sources.credentials,
         certificates=sources.certificates,
         bootstrap=sources.bootstrap,
+        firmware=sources.firmware,
         bus=sources.bus,
         models=sources.models.set,
         uploads=sources.models,
@@ -211,7 +223,8 @@ def build_app(parts: Parts) -> web.Application:
     app.on_cleanup.append(_stop_hub)
     pages.set_up(app, parts)
     leshan.set_up(app, parts)
-    guard.serve(app, [*pages.routes(), *api.routes(), *parts.assets.routes(), *seed_ingest.routes()])
+    served = (pages, api, parts.assets, seed_ingest, package_download)
+    guard.serve(app, [place for one in served for place in one.routes()])
     return app
 
 
@@ -223,6 +236,7 @@ def bare_app(parts: Parts) -> web.Application:
     )
     app[PARTS] = parts
     app[GATE] = Gate()
+    app[uploads.SLOTS] = uploads.Slots()
     app.on_response_prepare.append(add_security_headers)
     return app
 

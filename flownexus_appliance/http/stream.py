@@ -2,7 +2,8 @@
 
 One hub reads the event bus for all browsers and writes at most every `WRITE_INTERVAL_S`: what happened
 in between is grouped by device and encoded once, whoever listens. A listener to a few devices gets
-everything; a listener to the whole fleet of each resource, operation and observation only the newest.
+everything; a listener to the whole fleet of each resource, operation, observation, firmware update and
+campaign only the newest. What is no device's, everybody gets.
 
 Messages: those of `MESSAGES` as on the bus, `counts` (devices by presence) beside them, `hello` first of all
 with the version of the pages' files, and `reset` where something was lost: the page then reads anew what it
@@ -99,6 +100,51 @@ class ObservationMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class FirmwareUpdateMessage:
+    """A firmware update has come to another state, or more `bytes` of the package of `size` have got there:
+    that at most once a second. `campaign` is 0 where it belongs to none, `delivery` "" where there is none
+    yet. GET updates/{id} has the rest."""
+
+    endpoint: str
+    id: int
+    campaign: int
+    firmware: int
+    version: str
+    instance: str
+    state: str
+    delivery: str
+    bytes: int
+    size: int
+    attempts: int
+    result: int | None
+    reason: str
+    detail: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareCampaignMessage:
+    """A campaign has come to another state, or its updates have: `counts` has how many are in each state."""
+
+    id: int
+    name: str
+    firmware: int
+    state: str
+    reason: str
+    counts: dict[str, int]
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareMessage:
+    """A firmware package was added, changed or removed: see `change`."""
+
+    id: int
+    version: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelloMessage:
     """The first message of a stream: the version of the files that pages of this box are made with."""
 
@@ -113,7 +159,12 @@ MESSAGES: Final[Mapping[str, type]] = {
     "values": ValuesMessage,
     "operation": OperationMessage,
     "observation": ObservationMessage,
+    "firmware_update": FirmwareUpdateMessage,
+    "firmware_campaign": FirmwareCampaignMessage,
+    "firmware": FirmwareMessage,
 }
+# What stands for the device in events that are of none. No device is called so.
+_NOBODY: Final = ""
 # Those after which there may be other counts.
 _COUNTED: Final = frozenset({"registration", "presence"})
 
@@ -140,7 +191,7 @@ class Chunk:
         self.moves_counts = False
         for event in events:
             if event.name in MESSAGES:
-                self._events.setdefault(event.data["endpoint"], []).append(event)
+                self._events.setdefault(event.data.get("endpoint", _NOBODY), []).append(event)
                 self.moves_counts |= event.name in _COUNTED
 
     def for_endpoints(self, endpoints: frozenset[str] | None) -> bytes:
@@ -150,7 +201,8 @@ class Chunk:
                 self._whole = b"".join(self._encode(name, detail=False) for name in self._events)
             return self._whole
         detail = len(endpoints) <= DETAIL_ENDPOINTS
-        return b"".join(self._encode(name, detail) for name in self._events if name in endpoints)
+        wanted = endpoints | {_NOBODY}
+        return b"".join(self._encode(name, detail) for name in self._events if name in wanted)
 
     def _encode(self, endpoint: str, detail: bool) -> bytes:
         key = (endpoint, detail)
@@ -179,7 +231,7 @@ def _merge(reports: Sequence[dict[str, Any]], detail: bool) -> Sequence[dict[str
 
 
 def _newest(events: Iterable[Event]) -> Iterable[Event]:
-    """Of each operation and observation the newest event alone, and all others, in order."""
+    """Of what goes on for a while the newest event alone, and all others, in order."""
     newest: dict[Hashable, Event] = {}
     for event in events:
         key = _subject(event)
@@ -190,7 +242,7 @@ def _newest(events: Iterable[Event]) -> Iterable[Event]:
 
 def _subject(event: Event) -> Hashable:
     match event.name:
-        case "operation":
+        case "operation" | "firmware_update" | "firmware_campaign":
             return event.name, event.data["id"]
         case "observation":
             return event.name, *event.data["paths"]

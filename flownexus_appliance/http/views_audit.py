@@ -35,6 +35,18 @@ TOKEN_REMOVED: Final = N_("Remove an API token")
 SETTINGS_CHANGED: Final = N_("Change settings")
 RESTARTED: Final = N_("Restart the box's service")
 VALUES_TAKEN: Final = N_("Take in values of a device")
+FIRMWARE_ADDED: Final = N_("Add a firmware package")
+FIRMWARE_CHANGED: Final = N_("Describe a firmware package")
+FIRMWARE_REMOVED: Final = N_("Remove a firmware package")
+UPDATE_ASKED: Final = N_("Update the firmware of a device")
+UPDATE_CANCELLED: Final = N_("Cancel a firmware update")
+UPDATE_RETRIED: Final = N_("Try a firmware update again")
+CAMPAIGN_BEGUN: Final = N_("Begin a firmware campaign")
+CAMPAIGN_PAUSED: Final = N_("Pause a firmware campaign")
+CAMPAIGN_RESUMED: Final = N_("Have a firmware campaign go on")
+CAMPAIGN_STOPPED: Final = N_("Stop a firmware campaign")
+CAMPAIGN_STEERED: Final = N_("Pause, resume or stop a firmware campaign")
+CAMPAIGN_LOOKED: Final = N_("See which devices a campaign would have")
 
 # By what `guard.py` writes down: the method and the address. What is not here is shown as it is.
 ACTIONS: Final[Mapping[str, str]] = {
@@ -69,6 +81,18 @@ ACTIONS: Final[Mapping[str, str]] = {
     "POST /operations/{id}/cancel": CANCELLED,
     "POST /operations/{id}/retry": RETRIED,
     "POST /devices/{endpoint}/operations": ASKED,
+    "POST /devices/{endpoint}/firmware": UPDATE_ASKED,
+    "POST /firmware/packages": FIRMWARE_ADDED,
+    "POST /firmware/packages/{id}": FIRMWARE_CHANGED,
+    "POST /firmware/packages/{id}/remove": FIRMWARE_REMOVED,
+    "POST /firmware/packages/{id}/update": UPDATE_ASKED,
+    "POST /firmware/updates/{id}/cancel": UPDATE_CANCELLED,
+    "POST /firmware/updates/{id}/retry": UPDATE_RETRIED,
+    "POST /firmware/campaigns": CAMPAIGN_BEGUN,
+    "POST /firmware/campaigns/new": CAMPAIGN_LOOKED,
+    "POST /firmware/campaigns/{id}/pause": CAMPAIGN_PAUSED,
+    "POST /firmware/campaigns/{id}/resume": CAMPAIGN_RESUMED,
+    "POST /firmware/campaigns/{id}/stop": CAMPAIGN_STOPPED,
     "PATCH /api/v1/endpoints/{endpoint}": DESCRIBED,
     "POST /api/v1/endpoints/{endpoint}/operations": ASKED,
     "DELETE /api/v1/operations/{id}": CANCELLED,
@@ -104,6 +128,15 @@ ACTIONS: Final[Mapping[str, str]] = {
     "POST /api/v1/tokens": TOKEN_ADDED,
     "DELETE /api/v1/tokens/{id}": TOKEN_REMOVED,
     "DELETE /api/v1/sessions/{id}": SESSION_ENDED,
+    "POST /api/v1/firmware": FIRMWARE_ADDED,
+    "PATCH /api/v1/firmware/{id}": FIRMWARE_CHANGED,
+    "DELETE /api/v1/firmware/{id}": FIRMWARE_REMOVED,
+    "POST /api/v1/endpoints/{endpoint}/updates": UPDATE_ASKED,
+    "DELETE /api/v1/updates/{id}": UPDATE_CANCELLED,
+    "POST /api/v1/updates/{id}/retry": UPDATE_RETRIED,
+    "POST /api/v1/campaigns": CAMPAIGN_BEGUN,
+    "POST /api/v1/campaigns/preview": CAMPAIGN_LOOKED,
+    "PATCH /api/v1/campaigns/{id}": CAMPAIGN_STEERED,
     "POST /leshan_api/resource/single": VALUES_TAKEN,
     "POST /leshan_api/resource/composite": VALUES_TAKEN,
 }

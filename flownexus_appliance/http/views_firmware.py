@@ -17,6 +17,7 @@ from .devices import Device, collated
 from .language import N_, gettext
 from .ports import Fleet
 from .views import Reading, device_url
+from .views_updates import UpdateView
 from .wording import MEANINGS
 
 FIRMWARE_UPDATE: Final = 5
@@ -79,7 +80,8 @@ class Question:
 class Running:
     """A device, what it is and what it runs; `state` is a key of UPDATE_STATES.
 
-    `updatable`: it is registered with a Firmware Update object.
+    `updatable`: it is registered with a Firmware Update object. `number` is its model number alone (3/0/1),
+    which packages and campaigns go by.
     """
 
     endpoint: str
@@ -88,6 +90,7 @@ class Running:
     version: str
     state: str
     updatable: bool
+    number: str = ""
 
     @property
     def title(self) -> str:
@@ -124,7 +127,8 @@ class ModelView:
 @dataclass(frozen=True, slots=True)
 class DeviceLine:
     """A device in the list; words are "" for what it has not told. `since_ms` is since when it has told its
-    version, None where it told none; `object_url` is "" where nobody knows of its Firmware Update object."""
+    version, None where it told none; `object_url` is "" where nobody knows of its Firmware Update object;
+    `update` is the one that is under way."""
 
     running: Running
     url: str
@@ -135,6 +139,7 @@ class DeviceLine:
     result: str
     delivery: str
     protocols: tuple[str, ...]
+    update: UpdateView | None = None
 
     @property
     def no_object(self) -> bool:
@@ -151,15 +156,23 @@ class FirmwareCard:
 
 def running(row: RunningRow, fleet: Fleet) -> Running:
     """A device as it is compared."""
-    model = " ".join(filter(None, (_text(row.manufacturer), _text(row.model))))
+    model = " ".join(filter(None, (plain_text(row.manufacturer), plain_text(row.model))))
     registration = fleet.registration(row.endpoint)
     updatable = registration is not None and FIRMWARE_UPDATE in registration.objects
     if registration is not None and not updatable:
         state = NO_OBJECT
     else:
-        told = _text(row.state)
+        told = plain_text(row.state)
         state = told if told in MEANINGS[FIRMWARE_UPDATE, 3] else STATE_UNTOLD
-    return Running(row.endpoint, row.label, model or UNTOLD, _text(row.version) or UNTOLD, state, updatable)
+    return Running(
+        endpoint=row.endpoint,
+        label=row.label,
+        model=model or UNTOLD,
+        version=plain_text(row.version) or UNTOLD,
+        state=state,
+        updatable=updatable,
+        number=plain_text(row.model),
+    )
 
 
 def answering(devices: Iterable[Running], question: Question) -> list[Running]:
@@ -204,6 +217,7 @@ def line(
     latest: Sequence[LatestValue],
     since_ms: int | None,
     newest: Collection[tuple[str, str]],
+    update: UpdateView | None = None,
 ) -> DeviceLine:
     """A device with what its Firmware Update object told; `newest` has the newest version of each model."""
     told = {value.path: value for value in latest}
@@ -220,6 +234,7 @@ def line(
         result=_words(told.get("/5/0/5"), 5) if here else "",
         delivery=_words(told.get("/5/0/9"), 9) if here else "",
         protocols=tuple(_words(value, 8) for value in protocols),
+        update=update,
     )
 
 
@@ -234,6 +249,21 @@ def card(
         line(running(row, fleet), latest, None, ()),
         tuple((name, known[path]) for path, name in FACTS.items() if path in known),
     )
+
+
+def campaign_url(devices: Sequence[Running], question: Question) -> str:
+    """Where a campaign for the devices that were chosen by model or version begins; "" where none can.
+
+    A campaign goes by the model number: devices that tell none, or several, are no choice of one.
+    """
+    numbers = {one.number for one in devices}
+    if question.search or question.state or question.open or len(numbers) != 1 or question.version == UNTOLD:
+        return ""
+    query = {"model": numbers.pop(), "version": question.version}
+    if not query["model"]:
+        return ""
+    text = urlencode({name: value for name, value in query.items() if value})
+    return f"/firmware/campaigns/new?{text}"
 
 
 def newest_of(versions: Collection[str]) -> str:
@@ -295,11 +325,11 @@ def _words(value: LatestValue | None, resource_id: int) -> str:
     if value is None:
         return ""
     known = MEANINGS[FIRMWARE_UPDATE, resource_id].get(str(value.value))
-    return gettext(known) if known is not None else _text(str(value.value))
+    return gettext(known) if known is not None else plain_text(str(value.value))
 
 
 @lru_cache(maxsize=16_384)  # many devices tell the same
-def _text(value: SqlValue | None) -> str:
+def plain_text(value: SqlValue | None) -> str:
     """What a device told, fit to be shown and to stand in an address; "" for nothing."""
     if value is None:
         return ""

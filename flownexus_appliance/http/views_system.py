@@ -29,6 +29,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "http": N_("Pages and API"),
     "leshan": N_("Leshan's API"),
     "fleet": N_("Devices"),
+    "firmware": N_("Firmware"),
     "storage": N_("Storage"),
     "log": N_("Log"),
 }
@@ -49,6 +50,10 @@ TITLES: Final[Mapping[str, str]] = {
     "fleet.watch_list": N_("Resources to observe"),
     "fleet.awake_window_s": N_("Awake window"),
     "fleet.max_plain_endpoints": N_("Devices without a credential"),
+    "firmware.host": N_("Address of packages"),
+    "firmware.coap": N_("Packages by plain CoAP"),
+    "firmware.patience_minutes": N_("Patience without progress"),
+    "firmware.comeback_minutes": N_("Time to come back"),
     "storage.keep_samples_days": N_("Keep single values"),
     "log.level": N_("Level"),
 }
@@ -64,7 +69,7 @@ CHOICES: Final[Mapping[str, str]] = {
     "true": N_("On"),
     "false": N_("Off"),
 }
-UNITS: Final[Mapping[str, str]] = {"s": N_("seconds"), "days": N_("days")}
+UNITS: Final[Mapping[str, str]] = {"s": N_("seconds"), "minutes": N_("minutes"), "days": N_("days")}
 LEVELS: Final[Mapping[str, str]] = {
     "debug": N_("Debug"),
     "info": N_("Info"),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from ..lwm2m.firmware import CampaignState, Delivery, UpdateState
 from ..lwm2m.units import display_unit
 from .language import ENGLISH, N_, gettext, language, ngettext
 
@@ -90,6 +91,39 @@ YES_NO: Final[Mapping[str, str]] = {"true": N_("Yes"), "false": N_("No")}
 # From here on, resource ids are the reusable ones, where a boolean is a switch or a sensor.
 FIRST_REUSABLE: Final = 2048
 
+# Of Firmware Update and Advanced Firmware Update alike (LwM2M Core 1.1.1 E.6, object 33629).
+_UPDATE_STATES: Final = {
+    "0": N_("Idle"),
+    "1": N_("Downloading"),
+    "2": N_("Downloaded"),
+    "3": N_("Updating"),
+}
+_UPDATE_RESULTS: Final = {
+    "0": N_("None yet"),
+    "1": N_("Updated"),
+    "2": N_("Not enough flash memory"),
+    "3": N_("Out of memory"),
+    "4": N_("Connection lost"),
+    "5": N_("Integrity check failed"),
+    "6": N_("Unsupported package"),
+    "7": N_("Invalid address"),
+    "8": N_("Update failed"),
+    "9": N_("Unsupported protocol"),
+    "10": N_("Cancelled"),
+    "11": N_("Deferred"),
+    "12": N_("Another part is being updated"),
+    "13": N_("Another part must be updated first"),
+}
+_UPDATE_PROTOCOLS: Final = {
+    "0": "CoAP",
+    "1": "CoAPS",
+    "2": "HTTP",
+    "3": "HTTPS",
+    "4": N_("CoAP over TCP"),
+    "5": N_("CoAP over TLS"),
+}
+_UPDATE_METHODS: Final = {"0": N_("Pull only"), "1": N_("Push only"), "2": N_("Push or pull")}
+
 # Enumerations, by object and resource id (LwM2M Core 1.1.1 appendix E.4 and E.6).
 MEANINGS: Final[Mapping[tuple[int, int], Mapping[str, str]]] = {
     (3, 6): {
@@ -122,34 +156,14 @@ MEANINGS: Final[Mapping[tuple[int, int], Mapping[str, str]]] = {
         "5": N_("Not installed"),
         "6": N_("Unknown"),
     },
-    (5, 3): {"0": N_("Idle"), "1": N_("Downloading"), "2": N_("Downloaded"), "3": N_("Updating")},
-    (5, 5): {
-        "0": N_("None yet"),
-        "1": N_("Updated"),
-        "2": N_("Not enough flash memory"),
-        "3": N_("Out of memory"),
-        "4": N_("Connection lost"),
-        "5": N_("Integrity check failed"),
-        "6": N_("Unsupported package"),
-        "7": N_("Invalid address"),
-        "8": N_("Update failed"),
-        "9": N_("Unsupported protocol"),
-        "10": N_("Cancelled"),
-        "11": N_("Deferred"),
-    },
-    (5, 8): {
-        "0": "CoAP",
-        "1": "CoAPS",
-        "2": "HTTP",
-        "3": "HTTPS",
-        "4": N_("CoAP over TCP"),
-        "5": N_("CoAP over TLS"),
-    },
-    (5, 9): {
-        "0": N_("Pull only"),
-        "1": N_("Push only"),
-        "2": N_("Push or pull"),
-    },
+    (5, 3): _UPDATE_STATES,
+    (5, 5): _UPDATE_RESULTS,
+    (5, 8): _UPDATE_PROTOCOLS,
+    (5, 9): _UPDATE_METHODS,
+    (33629, 3): _UPDATE_STATES,
+    (33629, 5): _UPDATE_RESULTS,
+    (33629, 8): _UPDATE_PROTOCOLS,
+    (33629, 9): _UPDATE_METHODS,
 }
 
 # What an operation is called, and what it is told by; %(paths)s are its paths.
@@ -192,6 +206,32 @@ OPERATION_STATUS: Final[Mapping[str, str]] = {
     "FAILED": N_("Failed"),
     "EXPIRED": N_("Expired"),
     "CANCELLED": N_("Cancelled"),
+}
+# Where an update and a campaign stand. `static/js/firmware_live.js` writes the same words.
+UPDATE_WORDS: Final[Mapping[str, str]] = {
+    UpdateState.WAITING: N_("Waiting"),
+    UpdateState.PREPARING: N_("Preparing"),
+    UpdateState.DOWNLOADING: N_("Downloading"),
+    UpdateState.DOWNLOADED: N_("Downloaded"),
+    UpdateState.UPDATING: N_("Installing"),
+    UpdateState.SUCCEEDED: N_("Done"),
+    UpdateState.FAILED: N_("Failed"),
+    UpdateState.REVERTED: N_("Old version is back"),
+    UpdateState.CANCELLED: N_("Cancelled"),
+}
+CAMPAIGN_WORDS: Final[Mapping[str, str]] = {
+    CampaignState.SCHEDULED: N_("Scheduled"),
+    CampaignState.RUNNING: N_("Running"),
+    CampaignState.PAUSED: N_("Paused"),
+    CampaignState.STOPPED: N_("Stopped"),
+    CampaignState.DONE: N_("Done"),
+}
+# How a package gets to a device; the best way first.
+DELIVERY_WORDS: Final[Mapping[str, str]] = {
+    Delivery.COAPS: N_("The device fetches it, encrypted (CoAP over DTLS)"),
+    Delivery.HTTPS: N_("The device fetches it, encrypted (HTTPS)"),
+    Delivery.COAP: N_("The device fetches it, unencrypted (CoAP)"),
+    Delivery.PUSH: N_("The box sends it, block by block"),
 }
 ASKED_BY: Final[Mapping[str, str]] = {
     "web": N_("Browser or REST"),
@@ -342,6 +382,15 @@ def span_text(span_ms: int) -> str:
     if span_ms < 60_000:
         return _decimal(f"{span_ms / 1000:.1f} s")
     return duration_text(span_ms / 1000)
+
+
+def size_text(size: int) -> str:
+    """Bytes as a package counts them: 812 B, 256.0 KiB, 1.5 MiB."""
+    if size < 1024:
+        return f"{size}\u00a0B"
+    if size < 1024 * 1024:
+        return f"{_decimal(f'{size / 1024:.1f}')}\u00a0KiB"
+    return f"{_decimal(f'{size / (1024 * 1024):.1f}')}\u00a0MiB"
 
 
 def left_text(until_ms: int, now_ms: int) -> str:

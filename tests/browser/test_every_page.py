@@ -16,6 +16,7 @@ import pytest
 from flownexus_appliance.access.roles import Role
 from flownexus_appliance.lwm2m.operations import Kind, Operation
 from flownexus_appliance.lwm2m.paths import Path
+from tests.unit.http.firmware_box import FakeFirmwareBox, stock
 from tests.unit.http.house import SENSOR
 from tests.unit.http.people import FakeAccess
 from tests.unit.http.test_roles import table
@@ -28,7 +29,17 @@ SHOTS: Final = FilePath(__file__).parents[2] / "docs" / "screenshots" / "all"
 SIZES: Final = {"phone": (390, 844), "desk": (1440, 900)}
 SCHEMES: Final = ("light", "dark")
 # No page of a person's: other media, or what is shown once and tried by tests of its own.
-NO_PAGES: Final = ("/api/", "/leshan", "/static/", "/healthz", "/manifest", "/ca.", "/given/", "/new-")
+NO_PAGES: Final = (
+    "/api/",
+    "/fw/",
+    "/leshan",
+    "/static/",
+    "/healthz",
+    "/manifest",
+    "/ca.",
+    "/given/",
+    "/new-",
+)
 DEVICE: Final = quote(SENSOR, safe="")
 
 
@@ -102,7 +113,9 @@ async def test_a_page_is_fit_to_be_seen(chromium: Chromium, house: House, visit:
 
 
 async def furnish(house: House) -> None:
-    """What pages tell of: an operation, and a credential, the first of each."""
+    """What pages tell of: an operation, a credential, firmware, the first of each."""
+    assert isinstance(house.sources.firmware, FakeFirmwareBox)
+    await stock(house.sources.firmware)
     await house.sources.operations.ask(SENSOR, Operation(Kind.READ, (Path.of(3303, 0, 5700),)), "anna")
     await house.sources.credentials.add_psk(SENSOR, label="by the door")
 

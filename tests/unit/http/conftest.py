@@ -16,6 +16,7 @@ from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.registry import load_registry
 
+from .firmware_box import FakeFirmwareBox, stock
 from .house import (
     IDENTITY,
     NOW_MS,
@@ -117,6 +118,20 @@ def certificates(sources: Sources) -> FakeCertificates:
 def bootstrap(sources: Sources) -> FakeBootstrap:
     assert isinstance(sources.bootstrap, FakeBootstrap)
     return sources.bootstrap
+
+
+@pytest.fixture
+def firmware(sources: Sources) -> FakeFirmwareBox:
+    """Without a package."""
+    assert isinstance(sources.firmware, FakeFirmwareBox)
+    return sources.firmware
+
+
+@pytest.fixture
+async def stocked(firmware: FakeFirmwareBox) -> FakeFirmwareBox:
+    """With the packages, updates and campaigns of `stock`."""
+    await stock(firmware)
+    return firmware
 
 
 @pytest.fixture

@@ -11,13 +11,16 @@ from flownexus_appliance.access.roles import Role
 from flownexus_appliance.db.reads import Reader
 from flownexus_appliance.http import pages_firmware
 from flownexus_appliance.http.ports import Parts, Sources
+from flownexus_appliance.http.ports_firmware import FirmwareFacts, Wish
 from flownexus_appliance.http.server import build_app, join
 from flownexus_appliance.http.views_firmware import newest_of
+from flownexus_appliance.lwm2m.firmware import UpdateState
 from flownexus_appliance.lwm2m.model import ModelSet
 from flownexus_appliance.lwm2m.registration import RegisteredObject, Registration
 from flownexus_appliance.lwm2m.values import DataType, Record
 
 from .conftest import Client
+from .firmware_box import FakeFirmwareBox
 from .house import NOW_MS, STRANGE, FakeFleet, fill, record, registration
 from .page import Page, check_policy, device, page
 from .people import BEARER
@@ -219,7 +222,7 @@ async def test_it_is_open_to_viewers_and_in_the_navigation(parts: Parts) -> None
     async with TestClient(TestServer(build_app(parts)), headers=BEARER[Role.VIEWER]) as viewer:
         found = await page(viewer, "/firmware")
     current = [tag["href"] for _, tag in found.tags if tag.get("aria-current") == "page"]
-    assert current == ["/firmware"]
+    assert current == ["/firmware", "/firmware"]  # the place, and the tab below it
 
 
 async def test_an_empty_box_says_so(tmp_path: FilePath, sources: Sources, models: ModelSet) -> None:
@@ -270,3 +273,44 @@ async def test_how_far_back_is_looked_has_a_bound(tmp_path: FilePath, models: Mo
         assert await reader.known_since(["a", "b", "c"]) == {"a": NOW_MS - 1000, "b": NOW_MS - 1}
     finally:
         await reader.stop()
+
+
+@pytest.mark.parametrize(
+    ("query", "url"),
+    [
+        ("model=Acme+Nexus", "/firmware/campaigns/new?model=Nexus"),
+        ("model=Acme+Nexus&version=1.9", "/firmware/campaigns/new?model=Nexus&version=1.9"),
+        # All of a model, or none: a search or a state is nothing that a campaign goes by.
+        ("model=Acme+Nexus&q=old", ""),
+        ("model=Acme+Nexus&state=1", ""),
+        # Devices of one version may be of several models, and who tells no version cannot be asked for it.
+        ("model=-", ""),
+        ("model=-&version=-", ""),
+        ("version=1.9", "/firmware/campaigns/new?model=Nexus&version=1.9"),
+        ("", ""),
+    ],
+)
+async def test_those_chosen_lead_to_a_campaign_for_them(client: Client, query: str, url: str) -> None:
+    links = [one for one in (await page(client, f"/firmware?{query}")).all("href") if "campaigns/new" in one]
+    assert links == ([url] if url else [])
+
+
+async def test_a_viewer_is_led_to_no_campaign(parts: Parts) -> None:
+    async with TestClient(TestServer(build_app(parts)), headers=BEARER[Role.VIEWER]) as viewer:
+        found = await page(viewer, "/firmware?model=Acme+Nexus")
+    assert not [one for one in found.all("href") if "campaigns/new" in one]
+
+
+async def test_an_update_under_way_stands_in_the_line_of_its_device(
+    client: Client, firmware: FakeFirmwareBox
+) -> None:
+    async with firmware.upload() as upload:
+        await upload.write(b"x" * 1000)
+        kept = await firmware.add(upload, FirmwareFacts("2.0", "x.bin"), "ada")
+    made = await firmware.update("new", kept.id, Wish(), "ada")
+    firmware.move(made.id, state=UpdateState.PREPARING)
+    firmware.move(made.id, state=UpdateState.DOWNLOADING, bytes=420)
+    found = await page(client, "/firmware?q=cellar")
+    check_policy(found)
+    assert "Downloading to 2.0 42 %" in found.text
+    assert f"/firmware/updates/{made.id}" in found.all("href")

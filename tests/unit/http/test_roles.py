@@ -28,6 +28,7 @@ NAMES = {
     "object_id": "65000",
     "path": "3303/0/5700",
     "rest": "",
+    "ticket": "no-such-ticket",
     "version": "9.9",
 }
 ENDLESS = ("/api/v1/stream", "/leshan/api/event")

@@ -174,6 +174,27 @@ def test_a_listener_to_one_device_gets_every_step_of_its_operations() -> None:
     assert [(m.name, m.data) for m in messages] == [one for one in ASKED if one[1]["endpoint"] == "a"]
 
 
+UPDATED = (
+    ("firmware_update", {"endpoint": "a", "id": 1, "bytes": 10}),
+    ("firmware_campaign", {"id": 1, "counts": {"WAITING": 2}}),
+    ("firmware_update", {"endpoint": "a", "id": 1, "bytes": 20}),
+    ("firmware_update", {"endpoint": "b", "id": 2, "bytes": 5}),
+    ("firmware", {"id": 1, "version": "1.5.0", "change": "added"}),
+    ("firmware_campaign", {"id": 1, "counts": {"WAITING": 1}}),
+    ("firmware_campaign", {"id": 2, "counts": {}}),
+)
+
+
+def test_the_whole_fleet_gets_the_newest_of_each_update_and_campaign() -> None:
+    messages = parse(chunk(*UPDATED).for_endpoints(None).decode())
+    assert [(m.name, m.data) for m in messages] == [UPDATED[number] for number in (2, 4, 5, 6, 3)]
+
+
+def test_what_is_of_no_device_comes_to_who_listens_to_one() -> None:
+    messages = parse(chunk(*UPDATED).for_endpoints(frozenset("b")).decode())
+    assert [(m.name, m.data) for m in messages] == [UPDATED[number] for number in (1, 4, 5, 6, 3)]
+
+
 @pytest.mark.parametrize(
     ("name", "moved"),
     [
@@ -182,6 +203,8 @@ def test_a_listener_to_one_device_gets_every_step_of_its_operations() -> None:
         ("values", False),
         ("operation", False),
         ("observation", False),
+        ("firmware_update", False),
+        ("firmware_campaign", False),
     ],
 )
 def test_counts_are_told_again_where_they_may_have_changed(name: str, moved: bool) -> None:

@@ -43,6 +43,7 @@ from flownexus_appliance.pki.roots import OVERLAP
 from flownexus_appliance.pki.upkeep import Change
 from flownexus_appliance.system.settings import Settings
 
+from .firmware_box import FakeFirmwareBox
 from .house import NOW_MS, FakeFleet, FakeModels, FakeOperations, Outcome
 from .people import FakeAccess
 
@@ -281,6 +282,7 @@ def make_sources(
         credentials=FakeCredentials(database),
         certificates=FakeCertificates(folder / "pki"),
         bootstrap=FakeBootstrap(),
+        firmware=FakeFirmwareBox(database, fleet, bus),
         bus=bus,
         models=uploads,
         settings=Settings(None, folder / "settings.toml"),

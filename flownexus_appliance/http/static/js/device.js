@@ -2,6 +2,7 @@
 import { showLive, writeMoments, writeTimes, moveTime } from "./app.js";
 import { Chart } from "./chart.js";
 import { freshPage } from "./fetching.js";
+import { writeUpdate } from "./firmware_live.js";
 import { nameOf, throttled, valueElements, writeHeard, writeState, writeValue } from "./live.js";
 import { Stream } from "./stream.js";
 import { TimeView } from "./timeview.js";
@@ -108,6 +109,11 @@ function onOperation(event) {
   if (page.querySelector(`[data-region="told"] [data-told="${event.id}"]`)) refresh();
 }
 
+function onUpdate(update) {
+  const known = page.querySelector(`[data-update="${update.id}"]`);
+  if (!known || writeUpdate(page, update)) refresh();
+}
+
 function onReset() {
   refresh();
   refreshTimeline();
@@ -136,6 +142,7 @@ new Stream(
     },
     operation: onOperation,
     observation: refresh,
+    firmware_update: onUpdate,
     reset: onReset,
     state: showLive,
   },

@@ -1,6 +1,7 @@
 // What firmware runs where: the page stays current by the live stream.
 import { showLive, writeMoments, writeTimes } from "./app.js";
 import { freshPage } from "./fetching.js";
+import { writeUpdate } from "./firmware_live.js";
 import { nameOf, throttled } from "./live.js";
 import { Stream } from "./stream.js";
 
@@ -47,8 +48,21 @@ function onCounts(counts) {
   fleetSize = size;
 }
 
+/** An update's bar moves at once; one that has come or gone changes more than that. */
+function onUpdate(update) {
+  const known = document.querySelector(`[data-region="list"] [data-update="${update.id}"]`);
+  if (!known || writeUpdate(document, update)) refresh();
+}
+
 const stream = new Stream(
-  { values: onValues, registration: refresh, counts: onCounts, reset: refresh, state: showLive },
+  {
+    values: onValues,
+    registration: refresh,
+    counts: onCounts,
+    firmware_update: onUpdate,
+    reset: refresh,
+    state: showLive,
+  },
   shown(),
   document.body.dataset.streamAfter,
 );

@@ -42,6 +42,13 @@ export function durationText(seconds) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
+/** Bytes as a package counts them: 812 B, 256.0 KiB, 1.5 MiB. */
+export function sizeText(size) {
+  if (size < 1024) return `${size}\u00a0B`;
+  if (size < 1024 * 1024) return `${decimalText((size / 1024).toFixed(1))}\u00a0KiB`;
+  return `${decimalText((size / (1024 * 1024)).toFixed(1))}\u00a0MiB`;
+}
+
 export function agoText(thenMs, nowMs) {
   const seconds = (nowMs - thenMs) / 1000;
   return seconds < 2 ? _("just now") : _("%(span)s ago", { span: durationText(seconds) });

@@ -2,7 +2,10 @@
 // how it stands by the state "connecting", "live" or "lost".
 import { ask, showAway, showBack, showSignedOut, showVersion } from "./away.js";
 
-const NAMES = ["registration", "presence", "values", "operation", "observation", "counts"];
+const NAMES = [
+  "registration", "presence", "values", "operation", "observation", "counts",
+  "firmware_update", "firmware_campaign", "firmware",
+];
 // Between two tries: longer each time, so that a box that starts is not asked by all at once.
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 15_000;
