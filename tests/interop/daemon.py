@@ -254,9 +254,9 @@ class Answer:
 
 
 class Daemon:
-    """The daemon on a state folder of its own and free ports of the loopback."""
+    """The daemon on a state folder of its own and free ports of the loopback; `settings` is more TOML."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.state = folder / "state"
         self.coap_port = free_port(socket.SOCK_DGRAM)
         self.coaps_port = free_port(socket.SOCK_DGRAM)
@@ -264,7 +264,7 @@ class Daemon:
         self.leshan_port = free_port(socket.SOCK_STREAM)
         config = folder / "appliance.toml"
         ports = {"coap": self.coap_port, "coaps": self.coaps_port, "https": self.https_port}
-        config.write_text(CONFIG.format(**ports, leshan=self.leshan_port), encoding="utf-8")
+        config.write_text(CONFIG.format(**ports, leshan=self.leshan_port) + settings, encoding="utf-8")
         arguments = ["run", "--state", str(self.state), "--config", str(config)]
         self.program = Program("daemon", [sys.executable, "-m", "flownexus_appliance", *arguments], ROOT)
         self.store = Store(self.state / "flownexus.db")
@@ -456,9 +456,9 @@ class Daemon:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Daemon]:
-    """A daemon that is stopped and checked at the end, and ended in any case."""
-    daemon = Daemon(folder)
+def running(folder: Path, settings: str = "") -> Iterator[Daemon]:
+    """A daemon that is stopped and checked at the end, and ended in any case; `settings` is more TOML."""
+    daemon = Daemon(folder, settings)
     daemon.state.mkdir(exist_ok=True)
     try:
         daemon.start()

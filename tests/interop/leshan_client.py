@@ -24,12 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from flownexus_appliance.lwm2m.firmware import DeliveryMethod
+
 from .daemon import Credential, Psk
 from .program import Program
 
 TARGET = Path(__file__).parent / "leshan" / "target"
 STARTS_WITHIN_S = 30.0
-# What the watch list finds on this client: it has no /3/0/7, no /5 and no /6.
+PACKAGE_WITHIN_S = 60.0
+# What the watch list finds on this client: it has no /3/0/7 and no /6, and no /5 unless its account says so.
 OBSERVED = {"/3303/0/5700", "/3303/1/5700", "/3/0/9", "/3/0/11"}
 # Resources /0/x/2 and /0/x/15 of LwM2M Core 1.1.1 E.1: security modes, and a certificate usage of RFC 6698.
 PSK, X509, NO_SEC = 0, 2, 3
@@ -41,6 +44,8 @@ class Account:
     """Where a client goes and by what it proves itself.
 
     `cid_length` is that of the Connection ID the client gives the server, None for one that knows of none.
+    `firmware` is the version it runs, "" for a device without object 5; `delivery` is its Resource /5/0/9.
+    `max_body`: no body may be larger that it takes block by block; the default is Californium's.
     """
 
     uri: str
@@ -50,6 +55,9 @@ class Account:
     queue_mode: bool = False
     lifetime_s: int = 600
     version: str = "1.1"
+    firmware: str = ""
+    delivery: DeliveryMethod = DeliveryMethod.BOTH
+    max_body: int = 8192
 
     def properties(self, endpoint: str) -> str:
         """As LeshanDevice reads it."""
@@ -61,6 +69,9 @@ class Account:
             "queue_mode": str(self.queue_mode).lower(),
             "bootstrap": str(self.bootstrap).lower(),
             "cid": -1 if self.cid_length is None else self.cid_length,
+            "firmware": self.firmware,
+            "delivery": self.delivery.value,
+            "max_body": self.max_body,
             "usage": TRUST_ANCHOR,
             "security": NO_SEC,
             "identity": "",
@@ -141,6 +152,15 @@ class LeshanClient:
     def rebooted(self) -> None:
         """Wait until an Execute of Reboot (/3/0/4) has reached it."""
         self._expect("REBOOT")
+
+    def package(self) -> tuple[int, str]:
+        """Wait until a firmware package has come whole; its bytes and their SHA-256."""
+        size, sha256 = self._expect("PACKAGE", PACKAGE_WITHIN_S).removeprefix("PACKAGE ").split(" ")
+        return int(size), sha256
+
+    def installs(self) -> None:
+        """Wait until the Update of object 5 was executed."""
+        self._expect("INSTALL")
 
     def stop(self) -> None:
         """SIGTERM: it deregisters before it ends, and says so."""

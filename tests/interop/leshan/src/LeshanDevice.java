@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 
+import org.eclipse.californium.core.config.CoapConfig;
 import org.eclipse.californium.elements.config.Configuration;
 import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.client.LeshanClient;
@@ -74,6 +75,9 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClien
  *     identity, key, server   hexadecimal, as Resources /0/x/3, 5 and 4 hold them
  *     usage                   of the server's certificate (/0/x/15), for X.509
  *     cid                     the length of the Connection ID it gives the server (RFC 9146), -1 to know of none
+ *     firmware                the version it runs, empty for a device without object 5; and of that
+ *     delivery                Resource /5/0/9: 0 pull, 1 push, 2 both
+ *     max_body                the most bytes that Californium takes as one body, block by block
  *
  * Leshan's demo client is on no registry this project draws from, its libraries are: what goes over the wire is
  * Leshan's and Californium's doing. This program only fills the objects, as the demo does (servers can create and
@@ -81,6 +85,8 @@ import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClien
  * observers:
  *
  *     BOOTSTRAPPED    REGISTERED /rd/id    UPDATED    DEREGISTERED    SENT code    REBOOT    FAILED what why
+ *
+ * and what Firmware says.
  *
  * Commands: `temperature INSTANCE VALUE`, `battery PERCENT`, `send FORMAT PATH...`, `update`, `stop`, and as at
  * the demo's prompt `create OBJECT INSTANCE` and `delete OBJECT INSTANCE`, which the client tells by an Update.
@@ -102,7 +108,8 @@ public final class LeshanDevice {
             wanted.load(file);
         }
         Thermometer[] thermometers = { new Thermometer(20.0), new Thermometer(-5.0) };
-        BatteryDevice device = new BatteryDevice();
+        Firmware firmware = firmware(wanted);
+        BatteryDevice device = new BatteryDevice(firmware);
         ObjectsInitializer objects = new ObjectsInitializer(models());
         boolean bootstrap = Boolean.parseBoolean(wanted.getProperty("bootstrap"));
         objects.setInstancesForObject(0, security(wanted, bootstrap));
@@ -115,6 +122,9 @@ public final class LeshanDevice {
         objects.setInstancesForObject(3, device);
         objects.setInstancesForObject(3303, thermometers[0], thermometers[1]);
         objects.setInstancesForObject(3442, new LwM2mTestObject());
+        if (firmware != null) {
+            objects.setInstancesForObject(5, firmware);
+        }
 
         boolean queueMode = Boolean.parseBoolean(wanted.getProperty("queue_mode"));
         DefaultRegistrationEngineFactory engine = wanted.getProperty("version").equals("1.0")
@@ -123,7 +133,7 @@ public final class LeshanDevice {
         LeshanClientBuilder builder = new LeshanClientBuilder(wanted.getProperty("endpoint"));
         builder.setObjects(objects.createAll());
         builder.setRegistrationEngineFactory(engine);
-        builder.setEndpointsProviders(endpoints(Integer.parseInt(wanted.getProperty("cid"))));
+        builder.setEndpointsProviders(endpoints(wanted));
         LeshanClient client = builder.build();
         client.addObserver(new Reporter());
         // SIGTERM and end of input both leave the way a well-behaved device does: by deregistering.
@@ -131,6 +141,15 @@ public final class LeshanDevice {
         client.start();
         obey(client, device, thermometers);
         System.exit(0);
+    }
+
+    private static Firmware firmware(Properties wanted) {
+        String version = wanted.getProperty("firmware");
+        return version.isEmpty() ? null
+                : new Firmware(version, Integer.parseInt(wanted.getProperty("delivery")),
+                        Integer.parseInt(wanted.getProperty("max_body")),
+                        new String(HexFormat.of().parseHex(wanted.getProperty("identity")), StandardCharsets.UTF_8),
+                        HexFormat.of().parseHex(wanted.getProperty("key")));
     }
 
     private static Security security(Properties wanted, boolean bootstrap) {
@@ -149,13 +168,15 @@ public final class LeshanDevice {
         };
     }
 
-    private static CaliforniumClientEndpointsProvider endpoints(int cid) {
+    private static CaliforniumClientEndpointsProvider endpoints(Properties wanted) {
+        int cid = Integer.parseInt(wanted.getProperty("cid"));
         CaliforniumClientEndpointsProvider.Builder endpoints = new CaliforniumClientEndpointsProvider.Builder(
                 new CoapClientProtocolProvider(), new CoapsClientProtocolProvider());
         Configuration configuration = endpoints.createDefaultConfiguration();
         if (cid >= 0) {
             configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, cid);
         }
+        configuration.set(CoapConfig.MAX_RESOURCE_BODY_SIZE, Integer.parseInt(wanted.getProperty("max_body")));
         endpoints.setConfiguration(configuration);
         return endpoints.setClientAddress(InetAddress.getLoopbackAddress()).build();
     }
@@ -196,7 +217,7 @@ public final class LeshanDevice {
                 response -> say("SENT " + response.getCode().getCode()), error -> say("FAILED send " + error));
     }
 
-    private static synchronized void say(String line) {
+    static synchronized void say(String line) {
         System.out.println(line);
         System.out.flush();
     }
@@ -257,10 +278,17 @@ public final class LeshanDevice {
 
     /** Leshan's Device, with a battery and an error code beside what Leshan gives it. */
     public static final class BatteryDevice extends Device {
+        private final Firmware firmware;
         private long percent = 87;
 
+        /** What Leshan's factory demands, for an object of one instance that is never created. */
         public BatteryDevice() {
+            this(null);
+        }
+
+        BatteryDevice(Firmware firmware) {
             super("Eclipse Leshan", "interop", "0123456789");
+            this.firmware = firmware;
         }
 
         void drain(long percent) {
@@ -271,6 +299,7 @@ public final class LeshanDevice {
         @Override
         public ReadResponse read(LwM2mServer server, int resource) {
             return switch (resource) {
+            case 3 -> firmware == null ? ReadResponse.notFound() : ReadResponse.success(3, firmware.version());
             case 9 -> ReadResponse.success(9, percent);
             case 11 -> ReadResponse.success(11, Map.of(0, 0L), INTEGER);
             default -> super.read(server, resource);
@@ -289,8 +318,8 @@ public final class LeshanDevice {
         @Override
         public List<Integer> getAvailableResourceIds(ObjectModel model) {
             List<Integer> ids = new ArrayList<>(super.getAvailableResourceIds(model));
-            for (int id : new int[] { 4, 9, 11 }) {
-                if (!ids.contains(id)) {
+            for (int id : new int[] { 3, 4, 9, 11 }) {
+                if (!ids.contains(id) && (id != 3 || firmware != null)) {
                     ids.add(id);
                 }
             }
