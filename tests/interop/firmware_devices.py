@@ -47,6 +47,7 @@ class Group:
     outcomes: tuple[str, ...] = (Outcome.SUCCESS.value,)
     method: DeliveryMethod = DeliveryMethod.PULL
     block_size: int = 1024
+    block_s: float = 0.0
     push_block_size: int = 1024
     update_s: float = 1.0
     ack_timeout_s: float = 2.0
@@ -82,6 +83,7 @@ class Group:
             objects=(5,) if self.version else (),
             method=self.method,
             block_size=self.block_size,
+            block_s=self.block_s,
             push_block_size=self.push_block_size,
             update_s=self.update_s,
         )
