@@ -202,7 +202,12 @@ public final class Firmware extends BaseInstanceEnabler {
     /** Without a word to the server, and back as what the package says. */
     private void reboot() {
         LeshanClient client = (LeshanClient) getLwM2mClient();
-        client.stop(false);
+        try {
+            client.stop(false);
+        } catch (NullPointerException interrupted) {
+            // Leshan's own, where a notification waits to be sent: that breaks off the stop, which goes on here.
+            client.stop(false);
+        }
         synchronized (this) {
             version = next;
             uri = "";
