@@ -23,6 +23,7 @@ from .db.upkeep import Upkeep
 from .errors import UsageError
 from .events import EventBus
 from .fleet.certificates import Certificates, Shown
+from .fleet.firmware.offers import Offers
 from .fleet.fleet import Fleet, FleetOptions
 from .fleet.models import Models
 from .fleet.telemetry import describe
@@ -75,10 +76,9 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
         reader = Reader(state / DATABASE)
         await reader.start()
         stack.push_async_callback(reader.stop)
-        options = FleetOptions(
-            config.fleet.watch_list, config.fleet.awake_window_s, config.fleet.max_plain_endpoints
+        fleet = Fleet(
+            store, bus, models.set, _fleet_options(config), reader.operation, clock.now, reader.running
         )
-        fleet = Fleet(store, bus, models.set, options, reader.operation, clock.now)
         web = HttpOptions(
             state,
             config.http.host,
@@ -97,10 +97,13 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
         secure = Secure(
             config.dtls.port, config.dtls.networks, fleet.credentials, store, kept.sessions, _identity(shown)
         )
-        coap = CoapServer(config.coap.port, config.coap.networks, fleet.uplinks, secure)
+        coap = CoapServer(
+            config.coap.port, config.coap.networks, fleet.uplinks, secure, fleet.firmware.packages
+        )
         stack.push_async_callback(coap.stop)
         # What is known must be in memory before the first datagram is read; and what asks devices
         # things must have stopped before the wire does.
+        await fleet.firmware.prepare(kept.firmware)
         fleet.start(kept, coap)
         fleet.bootstrap.attach(certificates)
         stack.push_async_callback(fleet.stop)
@@ -123,6 +126,7 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
                 fleet.credentials,
                 certificates,
                 fleet.bootstrap,
+                fleet.firmware,
                 bus,
                 models,
                 settings,
@@ -134,6 +138,7 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
             http.use_certificate(shown.https.chain, shown.https.key)
         await http.start()
         stack.push_async_callback(http.stop)
+        fleet.firmware.open(http.port)
         certificates.start(partial(_show, coap, http))
         stack.push_async_callback(certificates.stop)
         upkeep = UpkeepTask(
@@ -144,6 +149,18 @@ async def appliance(settings: Settings, state: Path) -> AsyncIterator[Running]:
         log.info("started", extra={"VERSION": __version__, "URL": http.url})
         yield Running(coap.port, coap.secure_port, http.url, _lan_url(config, http), access.setup_code())
         log.info("stopping")
+
+
+def _fleet_options(config: Config) -> FleetOptions:
+    firmware = config.firmware
+    return FleetOptions(
+        config.fleet.watch_list,
+        config.fleet.awake_window_s,
+        config.fleet.max_plain_endpoints,
+        Offers(firmware.host, firmware.coap, config.coap.networks, network.host_addresses),
+        firmware.patience_minutes * 60.0,
+        firmware.comeback_minutes * 60.0,
+    )
 
 
 def _identity(shown: Shown) -> Identity:

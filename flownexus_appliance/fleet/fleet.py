@@ -9,9 +9,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ..db.firmware_reads import RunningRow
 from ..db.kept import Kept
 from ..db.migrate import StoreError
 from ..db.operations import EndpointOperation
@@ -31,6 +32,8 @@ from ..lwm2m.values import DataType, Record
 from ..lwm2m.watch import DEFAULT_WATCH_LIST, expand_watch_list
 from .bootstrap import Bootstrap, BootstrapParts
 from .credentials import Consequences, Credentials
+from .firmware.box import FirmwareBox, FirmwareParts, Inventory
+from .firmware.offers import Offers
 from .identity import Door
 from .intake import Intake, Reactions
 from .noted import label_of, notes_of, tags_of
@@ -56,12 +59,16 @@ log = logging.getLogger(__name__)
 class FleetOptions:
     """`watch_list` as `lwm2m.watch` reads it; `awake_window_s` of Queue Mode devices.
 
-    `max_plain_endpoints` bounds the names without a credential.
+    `max_plain_endpoints` bounds the names without a credential. `offers` are the ways of firmware packages;
+    an update may go without progress, and a device stay away while it installs, for so many seconds.
     """
 
     watch_list: tuple[str, ...] = DEFAULT_WATCH_LIST
     awake_window_s: float = AWAKE_WINDOW_S
     max_plain_endpoints: int = MAX_PLAIN_ENDPOINTS
+    offers: Offers = field(default_factory=Offers)
+    patience_s: float = 1800.0
+    comeback_s: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,10 @@ class Reporting:
     since_ms: int
 
 
+async def _nothing_runs() -> Sequence[RunningRow]:
+    return ()
+
+
 class Fleet:
     """All devices. `uplinks` and `credentials` are for the wire; `start` needs the wire in return."""
 
@@ -86,6 +97,7 @@ class Fleet:
         options: FleetOptions,
         recall: Recall,
         clock: Callable[[], Moment],
+        inventory: Inventory = _nothing_runs,
     ) -> None:
         self._store = store
         self._models = models
@@ -102,7 +114,15 @@ class Fleet:
         self._performer = Performer(self._core, self._intake, self._requests, clock)
         self._wanted = Wanted(store, self._watched, self._listed)
         self.operations = Operations(
-            self._core, store, bus, models, self._wanted, self._performer.perform, recall, clock
+            self._core,
+            store,
+            bus,
+            models,
+            self._wanted,
+            self._performer.perform,
+            recall,
+            clock,
+            self._requests.transferring,
         )
         self._onboarding = Onboarding(
             self._core, self._wanted.operations, self.operations.idle, self._perform, clock
@@ -119,8 +139,24 @@ class Fleet:
                 listens=lambda endpoint: self.presence(endpoint) == Presence.ONLINE,
             )
         )
+        self.firmware = FirmwareBox(
+            FirmwareParts(
+                store,
+                bus,
+                self._core,
+                self.operations,
+                self._performer,
+                self._perform,
+                self._watched,
+                inventory,
+                clock,
+                options.offers,
+                options.patience_s,
+                options.comeback_s,
+            )
+        )
         self._intake.reactions = Reactions(
-            registered=self._requests.break_off,
+            registered=self._registered,
             onboard=self._onboarding.start,
             awake=self._awake,
             ended=self._ended,
@@ -155,6 +191,7 @@ class Fleet:
                     self._revoke(device.endpoint)
         self._heard_written = dict(kept.heard_ms)
         self._requests.attach(wire)
+        self.firmware.attach(wire)
         self.operations.start(kept.operations)
         self.bootstrap.start(kept.bootstrap_configs, wire)
         for device in self._core:
@@ -166,6 +203,7 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.firmware.stop()
         await self.operations.stop()
         await self._onboarding.stop()
         await self.bootstrap.stop()
@@ -366,9 +404,14 @@ class Fleet:
         if device is None or device.registration is None:
             self._onboarding.forget(endpoint)
 
+    def _registered(self, endpoint: str) -> None:
+        self._requests.break_off(endpoint)
+        self.firmware.registered(endpoint)
+
     def _awake(self, endpoint: str) -> None:
         self.operations.wake(endpoint)
         self._onboarding.resume(endpoint)
+        self.firmware.wake(endpoint)
 
     def _read_whole(self, observation: Observation, judge: Judge) -> None:
         """A notification came with its first block only: read the rest, then acknowledge."""
@@ -413,6 +456,7 @@ class Fleet:
             self._on_time(self.credentials.tick)
             self._on_time(lambda moment: self._intake.apply(self._core.tick(moment)))
             self._on_time(self.operations.tick)
+            self._on_time(self.firmware.tick)
             self._on_time(self.bootstrap.tick)  # after the core: who sleeps by now is not asked
             if ticks % HEARD_EVERY_TICKS == 0:
                 self._on_time(lambda _: self._write_heard())

@@ -18,6 +18,7 @@ from ..lwm2m.operations import Kind, Operation
 from ..lwm2m.paths import Path
 from ..lwm2m.presence import Presence
 from ..lwm2m.values import DataType, Record
+from .pace import Pace
 from .requests import Answered
 
 AT_ONCE: Final = 64
@@ -70,7 +71,7 @@ class Onboarding:
         self._known_units: set[tuple[str, Path]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_at = 0.0
+        self._pace = Pace(GAP_S)
         self._stopped = False
 
     def start(self, endpoint: str) -> None:
@@ -149,7 +150,7 @@ class Onboarding:
         try:
             await self._idle(endpoint)  # not in a turn that another device could have
             async with self._turn:
-                await self._pace()
+                await self._pace.turn()
                 while progress.todo:
                     await self._idle(endpoint)
                     if self._sleeps(endpoint):
@@ -188,13 +189,6 @@ class Onboarding:
     def _sleeps(self, endpoint: str) -> bool:
         device = self._core.device(endpoint)
         return device is not None and device.presence is Presence.SLEEPING
-
-    async def _pace(self) -> None:
-        now = asyncio.get_running_loop().time()
-        begin = max(now, self._next_at)
-        self._next_at = begin + GAP_S
-        if begin > now:
-            await asyncio.sleep(begin - now)
 
     async def _step(self, endpoint: str, progress: _Progress) -> None:
         operation = progress.todo[0]

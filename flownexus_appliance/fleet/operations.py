@@ -86,6 +86,7 @@ class Operations:
         perform: Perform,
         recall: Recall,
         clock: Callable[[], Moment],
+        transferring: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._core = core
         self._store = store
@@ -95,6 +96,8 @@ class Operations:
         self._perform = perform
         self._recall = recall
         self._clock = clock
+        # A firmware package is on its way: another request would break it off (zephyr #66607).
+        self._transferring = transferring
         self._lines: dict[str, _Line] = {}
         self._unfinished: dict[int, EndpointOperation] = {}
         # Done, and not on disk yet: as the disk has them, which is what is told of them.
@@ -233,8 +236,7 @@ class Operations:
 
     async def idle(self, endpoint: str) -> None:
         """Wait while operations of people are being sent to a device: they go before what the box asks."""
-        line = self._lines.get(endpoint)
-        if line is not None and line.task is not None:
+        while (line := self._lines.get(endpoint)) is not None and line.task is not None:
             await asyncio.wait({line.task})
 
     def waiting(self, endpoint: str) -> int:
@@ -283,7 +285,7 @@ class Operations:
             line.task = asyncio.create_task(self._run(endpoint, line), name=f"operations {endpoint}")
 
     def _may_send(self, endpoint: str, line: _Line) -> bool:
-        if line.held or not line.waiting:
+        if line.held or not line.waiting or self._transferring(endpoint):
             return False
         return line.waiting[0].operation.kind in _OURS or (
             self._core.listens_for(endpoint, self._clock().now) > 0

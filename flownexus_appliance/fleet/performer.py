@@ -17,7 +17,7 @@ from ..lwm2m.observation import Observation, ObservationEvent
 from ..lwm2m.operations import Kind, Operation
 from ..lwm2m.paths import Path
 from .intake import Intake
-from .ports import DeviceSilent, ObservationShown
+from .ports import Body, DeviceSilent, ObservationShown
 from .requests import Answered, DeviceRequests
 
 T = TypeVar("T")
@@ -55,6 +55,15 @@ class Performer:
                 endpoint, answered.records, source, operation.paths, composite=operation.composite
             )
         return answered
+
+    async def push(self, endpoint: str, path: Path, body: Body, sent: Callable[[int], None]) -> Answered:
+        """Write what is too large to hold, in blocks; see `DeviceRequests.push`."""
+
+        def acknowledged(size: int) -> None:
+            self._heard(endpoint)
+            sent(size)
+
+        return await self._asked(endpoint, self._requests.push(endpoint, path, body, acknowledged))
 
     async def _observe(self, endpoint: str, operation: Operation) -> Answered:
         types = self._intake.types_of(endpoint)

@@ -126,6 +126,46 @@ class ObservationShown(StrEnum):
     OFF = "off"  # somebody ended it
 
 
+class Body(Protocol):
+    """What is too large to hold: read as it is sent."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """That many bytes from there, fewer at the end; raises PackageGone when the file is not what it
+        was."""
+
+
+class Package(Body, Protocol):
+    """A firmware package that a device fetches."""
+
+    @property
+    def etag(self) -> bytes:
+        """What tells this package from any other, 8 bytes."""
+
+    def fetched(self, until: int) -> None:
+        """The device has come for everything before this byte; `size` is the end of it."""
+
+
+class Packages(Protocol):
+    """What the wire serves to devices beside the protocol's own paths: `GET /fw/<ticket>`."""
+
+    def open(self, ticket: str, sender: Sender | None) -> Package:
+        """The package of a ticket; `sender` is None for who comes by HTTP.
+
+        Raises PeerError: `not_found`, `identity_refused`; PackageGone.
+        """
+
+
+class PackageGone(ApplianceError):
+    """The file of a package cannot be read."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("package_missing", message, "add the firmware again")
+
+
 class Method(StrEnum):
     GET = "GET"
     POST = "POST"
@@ -141,6 +181,10 @@ class Downlink:
 
     `timeout_s` is the patience for each exchange, of which a large body takes many. `once`: it must not be
     carried out twice, and Zephyr knows no duplicate (zephyr #86978), so it is repeated late and rarely.
+
+    A `body` is sent in the place of the payload, in blocks: the first has at least 10 s before it is repeated
+    (zephyr #71351: a device that erases its flash takes its time, and would take the repetition for another
+    beginning). `sent` is told after each block how many bytes the device has acknowledged; 0: from the start.
     """
 
     method: Method
@@ -154,6 +198,8 @@ class Downlink:
     token: bytes = b""
     timeout_s: float = 100.0
     once: bool = False
+    body: Body | None = None
+    sent: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +231,29 @@ class DeviceSilent(ApplianceError):
         self.sent = sent
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """UDP ports of CoAP and of CoAP over DTLS; 0 where it is off."""
+
+    coap: int = 0
+    coaps: int = 0
+
+
 class Wire(Protocol):
     """Sends requests to devices."""
 
     async def request(self, peer: str, downlink: Downlink) -> DownlinkReply:
         """Send to a `Sender.peer` and wait.
 
-        Raises DeviceSilent, and PeerError where the answer is not CoAP.
+        Raises DeviceSilent, and PeerError where the answer is not CoAP; PackageGone of a body.
         """
+
+    def local_host(self, peer: str) -> str:
+        """The address of ours that a peer reaches us by, "" where it is not known."""
+
+    @property
+    def ports(self) -> "Ports":
+        """Where devices reach us."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from ..lwm2m.operations import Kind, Operation
 from ..lwm2m.paths import MAX_DEPTH, Path
 from ..lwm2m.registration import Registration
 from ..lwm2m.values import Record, TypeLookup
-from .ports import DeviceSilent, Downlink, DownlinkReply, Method, Wire
+from .ports import Body, DeviceSilent, Downlink, DownlinkReply, Method, Wire
 
 # Most wanted first: compact, typed and able to carry several values.
 _PREFERENCE: Final = (
@@ -86,6 +86,7 @@ class DeviceRequests:
         self._wire: Wire | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._under_way: dict[str, asyncio.Task[DownlinkReply]] = {}
+        self._transfers: set[str] = set()
 
     def attach(self, wire: Wire) -> None:
         self._wire = wire
@@ -139,6 +140,22 @@ class DeviceRequests:
             reply = await self._request(registration, replace(wanted, accept=None))
         return self._answered(reply, operation, registration, types)
 
+    async def push(self, endpoint: str, path: Path, body: Body, sent: Callable[[int], None]) -> Answered:
+        """Write what is too large to hold, in blocks; see `Downlink.sent`. Raises PackageGone as well."""
+        registration = self._registration(endpoint)
+        wanted = Downlink(Method.PUT, path, content_format=ContentFormat.OPAQUE, body=body, sent=sent)
+        self._transfers.add(endpoint)
+        try:
+            reply = await self._request(registration, wanted)
+        finally:
+            self._transfers.discard(endpoint)
+        message = "" if reply.success else clean(reply.payload.decode("utf-8", "replace"))
+        return Answered(reply.code, message=message)
+
+    def transferring(self, endpoint: str) -> bool:
+        """Whether a body is on its way to a device, which may take an hour: other requests would wait."""
+        return endpoint in self._transfers
+
     def _registration(self, endpoint: str) -> Registration:
         device: Device | None = self._core.device(endpoint)
         if device is None:
@@ -168,7 +185,8 @@ class DeviceRequests:
                 raise DeviceSilent(
                     "endpoint_asleep", f"{clean(endpoint)} sleeps", "wait until it wakes", sent=False
                 )
-            if left_s and not isinf(left_s):
+            # Each block of a body is heard, and has the device listen anew.
+            if left_s and not isinf(left_s) and downlink.body is None:
                 downlink = replace(downlink, timeout_s=min(downlink.timeout_s, left_s))
             return await self._send(now, replace(downlink, root_path=now.root_path))
 

@@ -36,7 +36,7 @@ from flownexus_appliance.events import Event, EventBus
 from flownexus_appliance.fleet import fleet as fleet_module
 from flownexus_appliance.fleet import operations as engine
 from flownexus_appliance.fleet.fleet import Fleet, FleetOptions
-from flownexus_appliance.fleet.ports import Action, Downlink, DownlinkReply, Sender, Uplink
+from flownexus_appliance.fleet.ports import Action, Downlink, DownlinkReply, Ports, Sender, Uplink
 from flownexus_appliance.fleet.telemetry import describe
 from flownexus_appliance.lwm2m.effects import Reply
 from flownexus_appliance.lwm2m.operations import AT_MOST_ONCE, TRANSITIONS, Status
@@ -132,6 +132,11 @@ class Run:
     faults: list[str] = field(default_factory=list)
 
     # The wire
+
+    ports: Ports = Ports()
+
+    def local_host(self, peer: str) -> str:
+        return ""
 
     async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
         if address in self.pending:

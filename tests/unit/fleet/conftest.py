@@ -27,6 +27,7 @@ from flownexus_appliance.fleet.ports import (
     Keyring,
     Method,
     Notification,
+    Ports,
     Proof,
     Sender,
     Uplink,
@@ -123,6 +124,10 @@ class ScriptedWire:
     under_way: dict[str, int] = field(default_factory=dict)
     most_at_once: int = 0
     most_a_device: int = 0
+    ports: Ports = Ports(5683, 5684)
+
+    def local_host(self, peer: str) -> str:
+        return "192.0.2.9"
 
     async def request(self, address: str, downlink: Downlink) -> DownlinkReply:
         asked = Asked(address, downlink, asyncio.get_running_loop().create_future())

@@ -1,0 +1,1 @@
+"""Firmware over the air: packages, how devices come to them, updates and campaigns."""
