@@ -9,6 +9,7 @@ from typing import Final
 from .browsers import browsers
 from .charts import charts
 from .dtls import dtls
+from .firmware import firmware
 from .footprint import footprint
 from .ingest import ingest
 from .overview import overview
@@ -23,6 +24,7 @@ ALL: Final[dict[str, Callable[[Path], list[Figure]]]] = {
     "browsers": browsers,
     "footprint": footprint,
     "wake": wake,
+    "firmware": firmware,
 }
 
 
