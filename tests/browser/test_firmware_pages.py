@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from flownexus_appliance.http.ports_firmware import Wish
 from flownexus_appliance.lwm2m.firmware import CampaignState, UpdateState
 from tests.unit.http.firmware_box import FakeFirmwareBox, stock
 from tests.unit.http.house import QUIET, SENSOR
@@ -88,6 +89,7 @@ async def test_what_was_typed_stays_where_the_box_refuses(
         await page.type(f"{FORM} [name=note]", "for the barn")
         await page.click(f"{FORM} button[type=submit]")
         await page.until_text(f"{FORM} .banner", "Nothing says which version it is")
+        assert "Say it." in await page.text(f"{FORM} .banner")
         assert await page.evaluate(field("note")) == "for the barn"
         page.complaints.clear()  # a browser notes each answer that is no good one
         # The form has a new token by now, so it can be sent again.
@@ -114,6 +116,18 @@ async def test_what_is_too_large_is_not_even_sent(
         await page.click(f"{FORM} button[type=submit]")
         assert await page.evaluate(f"document.querySelector('{FORM}').checkValidity()") is False
         assert await page.evaluate("document.querySelector('[data-sending]').hidden") is True
+
+
+async def test_an_update_that_is_begun_elsewhere_comes_into_the_list(
+    chromium: Chromium, house: House, box: FakeFirmwareBox
+) -> None:
+    async with chromium.page() as page:
+        await page.open(f"{house.url}/firmware/updates?state=unfinished")
+        await page.until_text("#live", "Live")
+        known = await page.evaluate("document.querySelectorAll('li.update').length")
+        begun = await box.update(QUIET, 3, Wish(), "ada")
+        await page.until(f"document.querySelector('[data-update=\"{begun.id}\"]') !== null")
+        assert await page.evaluate("document.querySelectorAll('li.update').length") == known + 1
 
 
 async def test_a_bar_moves_by_itself(chromium: Chromium, house: House, box: FakeFirmwareBox) -> None:
@@ -191,6 +205,11 @@ async def test_a_campaign_moves_by_itself(chromium: Chromium, house: House, box:
         await page.until_text(".campaign-state", "Running")
         await page.until_text("[data-region=steps]", "Pause")
         assert box.campaigns[2].state is CampaignState.RUNNING
+        # Stopped elsewhere, there is nothing left to press.
+        await box.steer(2, CampaignState.STOPPED)
+        house.bus.publish("firmware_campaign", {**told, "state": "STOPPED", "counts": counts})
+        await page.until("document.querySelectorAll('[data-region=steps] .button').length === 0")
+        await page.until_text("[data-region=facts]", "Ended")
 
 
 async def test_a_campaign_is_made_in_two_steps(

@@ -133,7 +133,7 @@ class Run:
 
     # The wire
 
-    ports: Ports = Ports()
+    ports: Ports = field(default=Ports())
 
     def local_host(self, peer: str) -> str:
         return ""

@@ -590,8 +590,8 @@ class Lead:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(MIN_PAUSE_S, min(pause_s, self._left_s()))):
                 await self._woken.wait()
-        # A device that speaks of other things may say nothing of this. Who fetches shows by that how it stands,
-        # and is better left alone.
+        # A device that speaks of other things may say nothing of this. Who fetches shows by that how it
+        # stands, and is better left alone.
         now = self._means.clock().now
         if now - max(self._read_at, self._progress.at) >= min(pause_s, POLL_S) - 1:
             self._known = False

@@ -108,6 +108,13 @@ def test_what_the_daemon_refuses_is_told_as_it_said_it(tmp_path: Path) -> None:
     assert (caught.value.code, caught.value.message, caught.value.hint) == ("e", "m", "h")
 
 
+def test_what_is_not_there_is_listed_by_a_command(tmp_path: Path) -> None:
+    body = json.dumps({"error": "update_unknown", "message": "m", "hint": "GET updates lists them"}).encode()
+    with daemon(tmp_path, response("404 Not Found", body)), pytest.raises(Refused) as caught:
+        Console(tmp_path).get("/updates/9")
+    assert caught.value.hint == "list them: flownexus firmware updates"
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b'{"error": "e"}', b"<html>"])
 def test_a_refusal_in_another_form_is_one_too(tmp_path: Path, body: bytes) -> None:
     with daemon(tmp_path, response("500 Oh", body)), pytest.raises(Refused) as caught:

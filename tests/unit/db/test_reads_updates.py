@@ -111,6 +111,30 @@ async def test_each_state_and_each_word_finds_its_own(box: Box) -> None:
         assert await ids(box, question) == []
 
 
+async def test_devices_that_a_firmware_was_brought_to_are_counted_once(box: Box) -> None:
+    succeeded = UpdateState.SUCCEEDED
+    await box.put(
+        box.update(state=succeeded),
+        box.update(state=succeeded),
+        box.update(endpoint="b", state=succeeded, reason=Reason.ALREADY),
+        box.update(endpoint="b", state=UpdateState.FAILED),
+    )
+    assert await box.reader.firmware_reached() == {1: 1}
+
+
+async def test_why_they_stand_there_is_asked_for_alone(box: Box) -> None:
+    updates = [
+        box.update(reason=Reason.RESULT, result=5),
+        box.update(reason=Reason.RESULT, result=2),
+        box.update(reason=Reason.GONE, result=5, detail="result"),
+    ]
+    await box.put(*updates)
+    assert await ids(box, UpdateQuestion(reason="result")) == [2, 1]
+    assert await ids(box, UpdateQuestion(reason="result", result=5)) == [1]
+    assert await ids(box, UpdateQuestion(result=5)) == [3, 1]
+    assert await ids(box, UpdateQuestion(result=0)) == []
+
+
 async def test_a_search_takes_every_character_as_itself(box: Box) -> None:
     firmware = box.firmware("9.8.7")
     box.store.put_label("b", "Dach")

@@ -1,9 +1,8 @@
 """A Fleet on a real store, whose wire and whose clock are the test's."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path as FilePath
@@ -43,6 +42,7 @@ from flownexus_appliance.lwm2m.paths import Path
 from flownexus_appliance.lwm2m.values import Record, Value, natural_type
 from tests.box import Rows, Told, models
 from tests.conftest import FakeClock
+from tests.disk import DiskFaults
 from tests.peer import DEADLINE_S, until
 
 HOME = "192.0.2.1:5683"
@@ -124,7 +124,7 @@ class ScriptedWire:
     under_way: dict[str, int] = field(default_factory=dict)
     most_at_once: int = 0
     most_a_device: int = 0
-    ports: Ports = Ports(5683, 5684)
+    ports: Ports = field(default=Ports(5683, 5684))
 
     def local_host(self, peer: str) -> str:
         return "192.0.2.9"
@@ -176,7 +176,7 @@ def plain(address: str) -> Sender:
 
 
 @dataclass(slots=True)
-class House:
+class House(DiskFaults):
     """A running fleet and all that is around it."""
 
     fleet: Fleet
@@ -287,44 +287,9 @@ class House:
     def token(self, path: str, endpoint: str = "one") -> bytes:
         return self.rows.observations(endpoint)[path]
 
-    # The disk
-
-    @contextmanager
-    def disk_held(self) -> Iterator[None]:
-        """Another program holds the file's write lock: commits wait."""
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-
-    @contextmanager
-    def disk_fails(self, *changes: str) -> Iterator[None]:
-        """The disk does not take these changes, such as "INSERT ON registration"."""
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            for number, change in enumerate(changes):
-                connection.execute(
-                    f"CREATE TRIGGER broken_{number} BEFORE {change}"
-                    " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-                )
-            yield
-            for number in range(len(changes)):
-                connection.execute(f"DROP TRIGGER broken_{number}")
-
     def kill(self) -> None:
         """As by SIGKILL: nothing more is written, whatever is said while the house is left."""
         self.store.writer._broken = True
-
-    async def healed(self) -> None:
-        """Until the store takes writes again."""
-
-        def takes() -> bool:
-            try:
-                self.store.writer.gather()
-            except Exception:
-                return False
-            return True
-
-        await until(takes)
 
 
 @asynccontextmanager

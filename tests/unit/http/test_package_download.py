@@ -2,27 +2,31 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, TCPConnector, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from flownexus_appliance.access.roles import Role
 from flownexus_appliance.http import package_download
 from flownexus_appliance.http.answers import SECURITY_HEADERS
-from flownexus_appliance.http.package_download import PIECE_BYTES, _stream
+from flownexus_appliance.http.package_download import PIECE_BYTES, READERS, UNSENT_BYTES, _stream
 from flownexus_appliance.http.ports import Parts
 from flownexus_appliance.http.ports_firmware import FirmwareFacts
 from flownexus_appliance.http.server import build_app
+from tests.peer import until
 
 from .conftest import Client
 from .firmware_box import FakeFirmwareBox, FakePackage
 from .people import BEARER
+from .test_front_door import contexts as contexts
 from .test_uploads import Served
 
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 DEADLINE_S = 20.0
 TICKET = "aB3_-xyz0129"
 CONTENT = bytes(number * 7 % 256 for number in range(3 * PIECE_BYTES + 100))
@@ -199,6 +203,43 @@ async def test_who_does_not_read_is_dropped(
     async with asyncio.timeout(DEADLINE_S):
         await ended.wait()
     writer.close()
+    assert package.told[-1] < package.size
+
+
+async def test_little_is_taken_for_a_device_before_it_reads(
+    parts: Parts, package: FakePackage, contexts: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio holds half a megabyte of a TLS connection: at 6 kB a second that lasts longer than a reader may
+    stall, though it reads all the time."""
+    app, most = build_app(parts), 0
+
+    def fetched_to(_: FakePackage, __: int) -> None:
+        nonlocal most
+        for transport in app[READERS]:
+            most = max(most, transport.get_write_buffer_limits()[1])
+
+    monkeypatch.setattr(FakePackage, "fetched", fetched_to)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=contexts[0])
+    async with TestClient(server, connector=TCPConnector(ssl=contexts[1])) as client:
+        status, _, body = await fetched(client)
+    assert (status, body) == (200, CONTENT)
+    assert 0 < most <= UNSENT_BYTES
+
+
+async def test_a_box_that_stops_waits_for_no_reader(parts: Parts, package: FakePackage) -> None:
+    package.content = bytes(32 * 1024 * 1024)
+    app = build_app(parts)
+    async with TestServer(app) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1000)
+        writer.write(f"GET /fw/{TICKET} HTTP/1.1\r\nHost: box\r\n\r\n".encode())
+        try:
+            await until(lambda: bool(app[READERS]))
+            await app.shutdown()
+            # A reader that stalls has a minute, else, which is longer than this waits.
+            await until(lambda: not app[READERS])
+        finally:
+            writer.close()
     assert package.told[-1] < package.size
 
 

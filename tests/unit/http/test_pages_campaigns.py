@@ -74,7 +74,7 @@ async def test_without_any_it_says_what_it_is_for(client: Client) -> None:
 async def test_one_says_how_far_it_is_and_why_it_stands(client: Client, stocked: FakeFirmwareBox) -> None:
     found = await page(client, f"{ADDRESS}/2")
     check_policy(found)
-    assert "of the devices that ended, 100 % failed, and the limit is 10 %." in found.text
+    assert "more than 10 % of the devices that had ended had failed; by now 1 of 1." in found.text
     assert "Why devices failed 1 device Nothing was heard from the device for too long." in found.text
     assert "Done 0 Failed 1 Under way 0 Waiting 1 Cancelled 0" in found.text
     assert lines(found) == [6, 5]
@@ -92,6 +92,9 @@ async def test_one_says_how_far_it_is_and_why_it_stands(client: Client, stocked:
         ("state=failed&q=silent", [6]),
         ("q=sleeper", [5]),
         ("q=lost", []),
+        ("reason=silent", [6]),
+        ("reason=result", []),
+        ("reason=silent&result=5", []),
     ],
 )
 async def test_its_devices_are_found(
@@ -108,8 +111,10 @@ async def test_who_is_under_way_stands_on_top(client: Client, stocked: FakeFirmw
 
 async def test_a_failure_leads_to_its_devices(client: Client, stocked: FakeFirmwareBox) -> None:
     found = await page(client, f"{ADDRESS}/2")
-    (url,) = [one for one in found.all("href") if "q=silent" in one]
-    assert lines(await page(client, url.partition("#")[0])) == [6]
+    (url,) = [one for one in found.all("href") if "reason=silent" in one]
+    found = await page(client, url.partition("#")[0])
+    assert lines(found) == [6]
+    assert "Nothing was heard from the device for too long. Show all devices" in found.text
 
 
 async def test_the_form_offers_what_is_known(client: Client, stocked: FakeFirmwareBox) -> None:
@@ -297,7 +302,7 @@ def test_each_state_is_in_one_part() -> None:
     assert set(views_campaigns.STATE_OF_PART) == {"", *views_campaigns.PARTS_OF}
 
 
-def test_failures_of_a_result_have_no_words_to_search_for() -> None:
+def test_failures_lead_to_their_devices_alone() -> None:
     from flownexus_appliance.db.firmware import Campaign
     from flownexus_appliance.db.update_reads import Failures
 
@@ -307,13 +312,14 @@ def test_failures_of_a_result_have_no_words_to_search_for() -> None:
         view,
         [
             Failures(UpdateState.FAILED, Reason.RESULT, 2, 7),
-            Failures(UpdateState.FAILED, Reason.GONE, None, 1),
+            Failures(UpdateState.FAILED, Reason.GONE, 0, 4),
+            Failures(UpdateState.FAILED, Reason.GONE, None, 4),
         ],
     )
-    assert [one.url for one in shown] == [
-        "/firmware/campaigns/4?state=failed#devices",
-        "/firmware/campaigns/4?state=failed&q=gone#devices",
+    assert [(one.devices, one.url) for one in shown] == [
+        (8, "/firmware/campaigns/4?state=failed&reason=gone#devices"),
+        (7, "/firmware/campaigns/4?state=failed&reason=result&result=2#devices"),
     ]
-    assert shown[0].why == "The device says: Not enough flash memory."
+    assert shown[1].why == "The device says: Not enough flash memory."
     assert view.name == "Campaign 4"
     assert view.percent == 0

@@ -62,23 +62,33 @@ DEVICES = {
         record("/5/0/3", 77, DataType.INTEGER),
         record("/5/0/5", 0, DataType.INTEGER),
     ),
-    "old 9": told("1.9"),
+    "old 9": told(
+        "1.9",
+        "Nexus",
+        record("/33629/0/3", 2, DataType.INTEGER),
+        record("/33629/0/5", 8, DataType.INTEGER),
+        record("/33629/0/9", 2, DataType.INTEGER),
+    ),
     STRANGE: told(HOSTILE, "Other"),
     "silent": told(None, None),
 }
 
 
 class FirmwareFleet(FakeFleet):
-    """Whose devices have a Firmware Update object, but for those in `without`; `away` are not registered."""
+    """Whose devices have a Firmware Update object, but for those in `without`; `away` are not registered,
+    and those in `advanced` have object 33629 alone."""
 
     __slots__ = ()
     without = ("old 9", STRANGE)
+    advanced: tuple[str, ...] = ()
     away = ("silent",)
 
     def registration(self, endpoint: str) -> Registration | None:
         if endpoint in self.away or endpoint not in DEVICES:
             return None
         one = registration(endpoint)
+        if endpoint in self.advanced:
+            return replace(one, objects={**one.objects, 33629: RegisteredObject("1.0", (0, 1))})
         if endpoint in self.without:
             return one
         return replace(one, objects={**one.objects, 5: RegisteredObject("1.0", (0,))})
@@ -128,6 +138,19 @@ async def test_a_device_tells_how_it_takes_updates(client: Client) -> None:
     found = await page(client, "/firmware?q=silent")
     assert "State not told Not told" in found.text
     assert f"{device('silent')}/resources/5/0" not in found.all("href")
+
+
+async def test_a_device_with_object_33629_alone_can_be_updated(
+    client: Client, fleet: FirmwareFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FirmwareFleet, "advanced", ("old 9",))
+    found = await page(client, "/firmware?q=old+9&state=2")
+    assert "Downloaded Result: Update failed Push or pull Firmware Update object" in found.text
+    assert f"{device('old 9')}/resources/33629/0" in found.all("href")
+    found = await page(client, device("old 9"))
+    assert "Update Downloaded Last result Update failed Takes updates by Push or pull" in found.text
+    assert "It has no Firmware Update object" not in found.text
+    assert "It has no Firmware Update object" not in (await page(client, f"{device('old 9')}/firmware")).text
 
 
 async def test_a_version_is_known_since_it_came_last(client: Client) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from flownexus_appliance.db.firmware import FirmwareUpdate, UpdateStep
 from flownexus_appliance.http import views_updates
-from flownexus_appliance.lwm2m.firmware import Delivery, Reason, UpdateResult, UpdateState
+from flownexus_appliance.lwm2m.firmware import CampaignState, Delivery, Reason, UpdateResult, UpdateState
 
 from .conftest import Client
 from .firmware_box import FakeFirmwareBox
@@ -130,6 +130,8 @@ async def test_one_that_failed_says_why_and_what_to_do(client: Client, stocked: 
 
 
 async def test_one_that_waits_says_what_for(client: Client, stocked: FakeFirmwareBox) -> None:
+    assert "Its campaign is paused." in (await page(client, "/firmware/updates/5")).text
+    await stocked.steer(2, CampaignState.RUNNING)
     assert "It goes on when the device wakes." in (await page(client, "/firmware/updates/5")).text
 
 

@@ -1,10 +1,9 @@
 """The updates and campaigns of a box on a real store; its devices are on strings, and time is the test's."""
 
 import asyncio
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path as FilePath
@@ -32,6 +31,7 @@ from flownexus_appliance.lwm2m.requests import parse_register
 from flownexus_appliance.lwm2m.values import DataType, Record
 from tests.box import Rows
 from tests.conftest import FakeClock
+from tests.disk import DiskFaults
 from tests.peer import DEADLINE_S, until
 
 from .led import Loopback, Puppet
@@ -55,7 +55,7 @@ class Push:
 
 
 @dataclass(slots=True)
-class Bench:
+class Bench(DiskFaults):
     """One box after the other on the same files. `said` are the events of updates and campaigns."""
 
     folder: FilePath
@@ -346,36 +346,6 @@ class Bench:
         async with asyncio.timeout(3 * DEADLINE_S):
             while not reached():
                 await self.ticks()
-
-    # The disk
-
-    @contextmanager
-    def disk_held(self) -> Iterator[None]:
-        """Commits wait."""
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-
-    @contextmanager
-    def disk_fails(self, change: str) -> Iterator[None]:
-        """The disk does not take a change, such as "UPDATE ON firmware_update"."""
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            connection.execute(f"CREATE TRIGGER broken BEFORE {change} BEGIN SELECT RAISE(ABORT, 'no'); END")
-            yield
-            connection.execute("DROP TRIGGER broken")
-
-    async def healed(self) -> None:
-        """Until the store takes writes again."""
-
-        def takes() -> bool:
-            try:
-                self.store.writer.gather()
-            except Exception:
-                return False
-            return True
-
-        await until(takes)
 
     # Within
 

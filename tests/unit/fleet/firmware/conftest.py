@@ -1,9 +1,8 @@
 """The packages of a box on a real store and in a real folder, at a time that the test sets."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from flownexus_appliance.lwm2m.paths import Path as ResourcePath
 from flownexus_appliance.lwm2m.values import DataType
 from tests.box import Rows
 from tests.conftest import FakeClock
-from tests.peer import until
+from tests.disk import DiskFaults
 
 from .bench import Bench, a_bench
 
@@ -32,7 +31,7 @@ def describe(path: ResourcePath, data_type: DataType) -> ResourceType:
 
 
 @dataclass(slots=True)
-class Shop:
+class Shop(DiskFaults):
     """A library and its shelf, with one daemon after the other on the same files."""
 
     folder: Path
@@ -98,34 +97,6 @@ class Shop:
     def kept(self) -> list[tuple[int, str]]:
         """Id and version of the rows on disk."""
         return [(number, version) for number, version in self.rows("SELECT id, version FROM firmware")]
-
-    @contextmanager
-    def disk_fails(self, change: str) -> Iterator[None]:
-        """The database does not take a change, such as "INSERT ON firmware"."""
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            connection.execute(f"CREATE TRIGGER broken BEFORE {change} BEGIN SELECT RAISE(ABORT, 'no'); END")
-            yield
-            connection.execute("DROP TRIGGER broken")
-
-    @contextmanager
-    def disk_held(self) -> Iterator[None]:
-        """Commits wait."""
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-
-    async def healed(self) -> None:
-        """Until the store takes writes again."""
-
-        def takes() -> bool:
-            try:
-                self.store.writer.gather()
-            except Exception:
-                return False
-            return True
-
-        await until(takes)
 
 
 @asynccontextmanager
