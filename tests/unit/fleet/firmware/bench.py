@@ -369,3 +369,51 @@ async def a_bench(folder: FilePath, clock: FakeClock) -> AsyncIterator[Bench]:
         yield bench
     finally:
         await bench.stop()
+
+
+def nothing_is_left(bench: Bench) -> bool:
+    """Whether what has ended is out of memory."""
+    updates, campaigns = bench.updates, bench.campaigns
+    kept = (
+        updates._unfinished,
+        updates._coming,
+        updates._of_endpoint,
+        updates._tickets,
+        updates._leads,
+        updates._led,
+        updates._not_before,
+        updates._closing,
+        updates._unkept,
+        updates._asides,
+        campaigns._live,
+        campaigns._counts,
+        campaigns._owed,
+    )
+    return not any(kept)
+
+
+async def downloading(bench: Bench, name: str = "one") -> FirmwareUpdate:
+    """An update whose device was told where the package is."""
+    puppet = bench.device(name)
+    update = await bench.update(name, await bench.firmware())
+    await bench.reaches(update, UpdateState.DOWNLOADING)
+    await until(lambda: any(asked.startswith("write") for asked in puppet.asked))
+    return update
+
+
+async def pushing(bench: Bench, name: str = "one") -> FirmwareUpdate:
+    """An update whose package is on its way."""
+    bench.device(name, method=1)
+    update = await bench.update(name, await bench.firmware())
+    await until(lambda: name in bench.pushes)
+    return update
+
+
+async def of_two_campaigns(bench: Bench) -> tuple[FirmwareUpdate, FirmwareUpdate]:
+    """Two updates of device "one", which is not there."""
+    bench.device("one")
+    bench.leaves("one")
+    await bench.campaign(await bench.firmware("1.5.0"), "one")
+    await bench.campaign(await bench.firmware("2.0.0"), "one")
+    older, newer = bench.updates.of("one")
+    return older, newer
