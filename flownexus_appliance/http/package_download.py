@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -28,13 +28,22 @@ from .routes import Place
 BYTES: Final = "application/octet-stream"
 # What is read at once, in the event loop: it comes from the system's memory, or soon.
 PIECE_BYTES: Final = 32 * 1024
-# What the system takes of an answer before the other side has. By default that is megabytes, of which nobody
-# knows yet whether a slow device will ever come for them.
+# What the system takes of an answer before the other side has, and asyncio too. By default that is megabytes,
+# and half a one. Nobody knows yet whether a slow device will ever come for them, and one that needs a minute
+# for them passes for one that does not read at all.
 UNSENT_BYTES: Final = 16 * 1024
 WRITE_TIMEOUT_S: Final = 60.0
 # One range. Several would need a body of several parts, which nobody asks a package for: they get the whole.
 _RANGE: Final = re.compile(r"bytes\s*=\s*(?:([0-9]{1,15})\s*-\s*([0-9]{0,15})|-\s*([0-9]{1,15}))\s*")
+# The connections that a package goes out by.
+READERS: Final = web.AppKey("readers", set[asyncio.Transport])
 log = logging.getLogger(__name__)
+
+
+def set_up(app: web.Application) -> None:
+    """Have downloads end with the box: who fetches comes again for the rest, and nobody waits for that."""
+    app[READERS] = set()
+    app.on_shutdown.append(_end_all)
 
 
 def routes() -> Sequence[Place]:
@@ -85,7 +94,8 @@ async def send(
     # Read before anything is said: a package that cannot be read is an error, and not a broken connection.
     first = body.read(wanted.start, min(PIECE_BYTES, len(wanted)))
     await response.prepare(request)
-    await _stream(request, response, body, wanted, first, fetched)
+    with _reading(request):
+        await _stream(request, response, body, wanted, first, fetched)
     await response.write_eof()
     return response
 
@@ -124,10 +134,36 @@ async def _stream(
 
 
 def _hold_back(request: web.Request) -> None:
-    used = request.transport.get_extra_info("socket") if request.transport is not None else None
+    transport = request.transport
+    if transport is None:
+        return
+    # Debian 12's Python: a TLS transport has no protocol left once its connection is lost.
+    with contextlib.suppress(AttributeError):
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+    used = transport.get_extra_info("socket")
     if used is not None and used.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             used.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+@contextlib.contextmanager
+def _reading(request: web.Request) -> Iterator[None]:
+    readers, transport = request.app[READERS], request.transport
+    if transport is not None:
+        readers.add(transport)
+    try:
+        yield
+    finally:
+        if transport is not None:
+            readers.discard(transport)
+
+
+async def _end_all(app: web.Application) -> None:
+    readers = app[READERS]
+    for transport in tuple(readers):
+        # Debian 12's Python: see above.
+        with contextlib.suppress(AttributeError):
+            transport.abort()
 
 
 def _package(request: web.Request) -> Package:

@@ -237,6 +237,7 @@ def bare_app(parts: Parts) -> web.Application:
     app[PARTS] = parts
     app[GATE] = Gate()
     app[uploads.SLOTS] = uploads.Slots()
+    package_download.set_up(app)
     app.on_response_prepare.append(add_security_headers)
     return app
 
