@@ -25,7 +25,7 @@ def _newest(path: str) -> str:
 RUNNING: Final = f"""
     SELECT e.name, e.label,
            substr({_newest("/3/0/0")}, 1, {MAX_TEXT}), substr({_newest("/3/0/1")}, 1, {MAX_TEXT}),
-           substr({_newest("/3/0/3")}, 1, {MAX_TEXT}), {_newest("/5/0/3")}
+           substr({_newest("/3/0/3")}, 1, {MAX_TEXT}), ifnull({_newest("/5/0/3")}, {_newest("/33629/0/3")})
     FROM endpoint e
     WHERE e.first_seen_ms > 0
 """
@@ -52,7 +52,8 @@ KNOWN_SINCE: Final = f"""
 class RunningRow:
     """An endpoint that was heard, with what it told of itself last; None for what it never told.
 
-    The values are as the file has them: a device may tell anything. `state` is its Firmware Update object's.
+    The values are as the file has them: a device may tell anything. `state` is its Firmware Update object's,
+    or its Advanced Firmware Update object's (33629).
     """
 
     endpoint: str

@@ -38,6 +38,7 @@ from .update_reads import (
     CAMPAIGNS_PAGE,
     FAILURES,
     FIRMWARE_COUNTS,
+    FIRMWARE_REACHED,
     LAST,
     UPDATE,
     Failures,
@@ -285,6 +286,10 @@ class Reader:
     async def firmware_counts(self) -> dict[int, dict[UpdateState, int]]:
         """How many updates of each firmware are in each state; firmware without any is not in it."""
         return counts_of(await self._rows(FIRMWARE_COUNTS, {}))
+
+    async def firmware_reached(self) -> dict[int, int]:
+        """How many devices were brought to each firmware; firmware that none was brought to is not in it."""
+        return {row[0]: row[1] for row in await self._rows(FIRMWARE_REACHED, {})}
 
     async def campaign(self, campaign_id: int) -> Campaign | None:
         rows = await self._rows(CAMPAIGN, {"id": campaign_id})

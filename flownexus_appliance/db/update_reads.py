@@ -28,6 +28,8 @@ _STATE: Final = "u.state = :state"
 _ENDPOINT: Final = "u.endpoint_id = (SELECT id FROM endpoint WHERE name = :endpoint)"
 _FIRMWARE: Final = "u.firmware_id = :firmware"
 _CAMPAIGN: Final = "u.campaign_id = :campaign"
+_REASON: Final = "u.reason = :reason"
+_RESULT: Final = "u.result = :result"
 _BEFORE: Final = "u.id < :before"
 _SEARCH: Final = (
     "instr(lower(e.name || ' ' || e.label || ' ' || u.from_version || ' ' || u.asked_by || ' ' || u.reason"
@@ -42,6 +44,11 @@ LAST: Final = f"""{UPDATES}
 FIRMWARE_COUNTS: Final = (
     "SELECT firmware_id, state, count(*) FROM firmware_update GROUP BY firmware_id, state"
 )
+# Devices, not updates: one may have been brought to a version again, or have had it already.
+FIRMWARE_REACHED: Final = f"""
+    SELECT firmware_id, count(DISTINCT endpoint_id) FROM firmware_update
+    WHERE state = '{UpdateState.SUCCEEDED}' AND reason <> '{Reason.ALREADY}' GROUP BY firmware_id
+"""
 # Why updates of a campaign failed, what most failed by first.
 FAILURES: Final = """
     SELECT state, reason, result, count(*) AS devices FROM firmware_update
@@ -65,8 +72,9 @@ class UpdateQuestion:
     """Which updates: "" and 0 ask for all. `state` is one of `UpdateState`, or unfinished, done,
     unsuccessful, moving (begun, and not done).
 
-    `search` is looked for in the names and labels of devices, in versions, in who asked, and in why it stands
-    where it stands. `before_id`: the page behind that update.
+    `reason` is one of `lwm2m.firmware.Reason`, and `result` an Update Result, None for any. `search` is
+    looked for in the names and labels of devices, in versions, in who asked, and in why it stands where it
+    stands. `before_id`: the page behind that update.
     """
 
     endpoint: str = ""
@@ -75,6 +83,8 @@ class UpdateQuestion:
     state: str = ""
     search: str = ""
     before_id: int | None = None
+    reason: str = ""
+    result: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,10 @@ def select_updates(question: UpdateQuestion) -> tuple[str, dict[str, object]]:
         conditions.append(_CAMPAIGN)
     if question.state:
         conditions.append(_STATES.get(question.state, _STATE))
+    if question.reason:
+        conditions.append(_REASON)
+    if question.result is not None:
+        conditions.append(_RESULT)
     if question.search:
         conditions.append(_SEARCH)
     if question.before_id is not None:
@@ -122,6 +136,8 @@ def select_updates(question: UpdateQuestion) -> tuple[str, dict[str, object]]:
         "firmware": question.firmware_id,
         "campaign": question.campaign_id,
         "state": question.state,
+        "reason": question.reason,
+        "result": question.result,
         "search": question.search,
         "before": question.before_id,
     }

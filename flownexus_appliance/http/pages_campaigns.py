@@ -10,7 +10,7 @@ from ..access.roles import Role
 from ..db.firmware import Firmware
 from ..db.firmware_reads import RunningRow
 from ..errors import ApplianceError, UsageError, clean
-from ..lwm2m.firmware import CampaignState, Delivery
+from ..lwm2m.firmware import CampaignState, Delivery, Reason
 from ..lwm2m.paths import Path
 from . import inputs, pages_forms, requests, views_campaigns, views_packages, views_updates
 from .devices import collated
@@ -71,6 +71,8 @@ CARRIED: Final = (
     "delivery",
     "instance",
 )
+REASONS: Final = tuple(reason.value for reason in Reason if reason.value)
+MAX_RESULT: Final = 255
 STEPS: Final[Mapping[str, CampaignState]] = {
     "pause": CampaignState.PAUSED,
     "resume": CampaignState.RUNNING,
@@ -173,7 +175,7 @@ async def begin(request: web.Request) -> web.Response:
 
 
 async def show_one(request: web.Request) -> web.Response:
-    """One campaign and its devices: ?state=, ?q=, ?after="""
+    """One campaign and its devices: ?state=, ?q=, ?reason=, ?result=, ?after="""
     return await _one(request, number_in(request, CAMPAIGN))
 
 
@@ -189,15 +191,10 @@ async def resume(request: web.Request) -> web.Response:
 
 async def ask_stop(request: web.Request) -> web.Response:
     """What stopping means, before it is done."""
-    parts = request.app[PARTS]
-    return render(
-        request,
-        "stop_campaign.html",
-        place=PLACE,
-        tab=TAB,
-        view=await _view(parts, number_in(request, CAMPAIGN)),
-        problem=None,
-    )
+    view = await _view(request.app[PARTS], number_in(request, CAMPAIGN))
+    if "stop" not in view.steps:
+        return pages_forms.see_other(view.url)  # it has ended meanwhile
+    return render(request, "stop_campaign.html", place=PLACE, tab=TAB, view=view, problem=None)
 
 
 async def stop(request: web.Request) -> web.Response:
@@ -231,8 +228,11 @@ async def _one(request: web.Request, number: int, problem: Problem | None = None
     search = requests.search(request)
     after = requests.whole(request, "after", 0, 1, MAX_ID)
     state = views_campaigns.STATE_OF_PART[part]
-    found, following = await find(parts, Question(state, campaign=number, after=after), search=search)
-    if not (part or search or after):
+    reason = requests.one_of(request, "reason", tuple(REASONS))
+    result = requests.whole_or_none(request, "result", 0, MAX_RESULT)
+    question = Question(state, campaign=number, after=after, reason=reason, result=result)
+    found, following = await find(parts, question, search=search)
+    if not (part or search or after or reason or result is not None):
         found = await _moving_first(parts, number, found)
     failures = await parts.reader.campaign_failures(number)
     return render(
@@ -246,6 +246,9 @@ async def _one(request: web.Request, number: int, problem: Problem | None = None
         part=part,
         search=search,
         after=after,
+        reason=reason,
+        result=result,
+        why=views_campaigns.failure_text(Reason(reason), result) if reason else "",
         failures=views_campaigns.failure_views(view, failures),
         updates=found,
         following=following,

@@ -9,8 +9,7 @@ from aiohttp import web
 from ..access.roles import Role
 from ..db.firmware import Firmware
 from ..db.package_files import MAX_PACKAGE
-from ..errors import ApplianceError
-from ..lwm2m.firmware import UpdateState
+from ..errors import ApplianceError, UsageError
 from . import guard, pages_forms, uploads, views_packages, views_updates
 from .guard import BY
 from .pages_campaigns import wish_of
@@ -138,10 +137,11 @@ async def update(request: web.Request) -> web.Response:
     """Give it to one device."""
     sent = await pages_forms.read(request)
     kept = _kept(request)
+    endpoint = sent.text("endpoint")
     try:
-        begun = await request.app[PARTS].firmware.update(
-            sent.text("endpoint"), kept.id, wish_of(sent), request[BY]
-        )
+        if not endpoint:
+            raise UsageError("endpoint_unknown", "no device is named", "write its name")
+        begun = await request.app[PARTS].firmware.update(endpoint, kept.id, wish_of(sent), request[BY])
     except ApplianceError as error:
         problem = Problem.of(error, GIVEN)
         return await _one(request, kept, problem=problem, given=sent)
@@ -186,7 +186,7 @@ async def _all(
     position = parts.hub.last_number
     kept = parts.firmware.all()
     rows = await parts.reader.running()
-    updated = await _updated(parts)
+    updated = await parts.reader.firmware_reached()
     return render(
         request,
         "packages.html",
@@ -241,13 +241,8 @@ async def _one(
 
 
 async def _view(parts: Parts, kept: Firmware, running: int) -> PackageView:
-    return views_packages.package_view(parts, kept, running, (await _updated(parts)).get(kept.id, 0))
-
-
-async def _updated(parts: Parts) -> Mapping[int, int]:
-    """How many devices each package has been brought to."""
-    counts = await parts.reader.firmware_counts()
-    return {key: states.get(UpdateState.SUCCEEDED, 0) for key, states in counts.items()}
+    updated = await parts.reader.firmware_reached()
+    return views_packages.package_view(parts, kept, running, updated.get(kept.id, 0))
 
 
 def _done(request: web.Request) -> str:

@@ -102,6 +102,8 @@ async def find(
         campaign_id=question.campaign,
         state=question.state,
         search=search,
+        reason=question.reason,
+        result=question.result,
         before_id=question.after or None,
     )
     found, following = await parts.reader.updates(asked, limit)
@@ -136,6 +138,7 @@ async def _one(request: web.Request, number: int, problem: Problem | None = None
     view = views_updates.update_view(parts, kept, labels.get(kept.endpoint, ""))
     steps = await parts.reader.update_steps(number)
     campaign = await parts.reader.campaign(kept.campaign_id) if kept.campaign_id else None
+    of_campaign = campaign_view(parts, campaign, {}) if campaign is not None else None
     result = MEANINGS[FIRMWARE_UPDATE, 5].get(str(view.kept.result), "")
     return render(
         request,
@@ -147,10 +150,12 @@ async def _one(request: web.Request, number: int, problem: Problem | None = None
         view=view,
         way=views_updates.way(view.kept, steps),
         happened=views_updates.happened(view.kept, steps),
-        campaign=campaign_view(parts, campaign, {}) if campaign is not None else None,
+        campaign=of_campaign,
         part=views_updates.instance_text(view.kept.instance),
         result=gettext(result),
-        wait=views_updates.wait_text(parts.fleet, view),
+        wait=views_updates.wait_text(
+            parts.fleet, view, of_campaign.kept.state if of_campaign is not None else None
+        ),
         problem=problem,
     )
 

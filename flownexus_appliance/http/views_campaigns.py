@@ -120,10 +120,9 @@ class CampaignView:
         return ()
 
     @property
-    def failed_percent(self) -> int:
-        """The share of failures among those that ended by themselves: what its limit is about."""
-        failed, done = self.of("failed"), self.of("done")
-        return 100 * failed // (failed + done) if failed + done else 0
+    def judged(self) -> int:
+        """How many devices ended by themselves: what its limit is a share of."""
+        return self.of("failed") + self.of("done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +157,30 @@ def campaign_view(parts: Parts, kept: Campaign, counts: Mapping[UpdateState, int
 
 def failure_views(view: CampaignView, failures: Sequence[Failures]) -> tuple[FailureView, ...]:
     """Why devices failed, what most failed by first."""
-    found = []
+    counts: dict[tuple[UpdateState, Reason, int | None], int] = {}
     for one in failures:
-        query = {"state": "failed"}
-        if one.reason is not Reason.RESULT:
-            query["q"] = one.reason.value
+        # What a device told last is the reason of none but those that ended by it.
+        key = one.state, one.reason, one.result if one.reason is Reason.RESULT else None
+        counts[key] = counts.get(key, 0) + one.devices
+    found = []
+    for (state, reason, result), devices in sorted(counts.items(), key=lambda item: -item[1]):
+        query = {"state": "failed", "reason": reason.value}
+        if result is not None:
+            query["result"] = str(result)
         found.append(
             FailureView(
-                why=why_text(one.reason, one.result, one.state) or gettext(UPDATE_WORDS[one.state]),
-                advice=advice_text(one.reason, one.result),
-                devices=one.devices,
+                why=failure_text(reason, result, state),
+                advice=advice_text(reason, result),
+                devices=devices,
                 url=f"{view.url}?{urlencode(query)}#devices",
             )
         )
     return tuple(found)
+
+
+def failure_text(reason: Reason, result: int | None, state: UpdateState = UpdateState.FAILED) -> str:
+    """Why devices failed, as a sentence."""
+    return why_text(reason, result, state) or gettext(UPDATE_WORDS[state])
 
 
 def left_out_views(left_out: Sequence[LeftOut]) -> tuple[LeftOutView, ...]:

@@ -13,6 +13,7 @@ from ..db.firmware_reads import MAX_TEXT, RunningRow
 from ..db.reads import LatestValue
 from ..db.writer import SqlValue
 from ..errors import clean
+from ..lwm2m.firmware import ADVANCED_FIRMWARE_UPDATE, FIRMWARE_UPDATE
 from .devices import Device, collated
 from .language import N_, gettext
 from .ports import Fleet
@@ -20,7 +21,6 @@ from .views import Reading, device_url
 from .views_updates import UpdateView
 from .wording import MEANINGS
 
-FIRMWARE_UPDATE: Final = 5
 # What was not told. A device that says just this of itself has told as much.
 UNTOLD: Final = "-"
 NO_OBJECT: Final = "none"
@@ -36,6 +36,8 @@ FACTS: Final[Mapping[str, str]] = {
     "/5/0/3": N_("Update"),
     "/5/0/5": N_("Last result"),
 }
+# Object 33629 has the same resources by the same numbers; its first instance stands for the device.
+_ADVANCED: Final = f"/{ADVANCED_FIRMWARE_UPDATE}/0/"
 # What stands there at once; the rest is folded, and beyond the last bound only counted.
 FIRST_MODELS: Final = 8
 MAX_MODELS: Final = 200
@@ -80,8 +82,8 @@ class Question:
 class Running:
     """A device, what it is and what it runs; `state` is a key of UPDATE_STATES.
 
-    `updatable`: it is registered with a Firmware Update object. `number` is its model number alone (3/0/1),
-    which packages and campaigns go by.
+    `updatable`: it is registered with a Firmware Update object; `advanced`: with 33629 alone. `number` is its
+    model number alone (3/0/1), which packages and campaigns go by.
     """
 
     endpoint: str
@@ -91,6 +93,7 @@ class Running:
     state: str
     updatable: bool
     number: str = ""
+    advanced: bool = False
 
     @property
     def title(self) -> str:
@@ -158,7 +161,9 @@ def running(row: RunningRow, fleet: Fleet) -> Running:
     """A device as it is compared."""
     model = " ".join(filter(None, (plain_text(row.manufacturer), plain_text(row.model))))
     registration = fleet.registration(row.endpoint)
-    updatable = registration is not None and FIRMWARE_UPDATE in registration.objects
+    objects = registration.objects if registration is not None else ()
+    advanced = ADVANCED_FIRMWARE_UPDATE in objects and FIRMWARE_UPDATE not in objects
+    updatable = FIRMWARE_UPDATE in objects or advanced
     if registration is not None and not updatable:
         state = NO_OBJECT
     else:
@@ -172,6 +177,7 @@ def running(row: RunningRow, fleet: Fleet) -> Running:
         state=state,
         updatable=updatable,
         number=plain_text(row.model),
+        advanced=advanced,
     )
 
 
@@ -222,17 +228,18 @@ def line(
     """A device with what its Firmware Update object told; `newest` has the newest version of each model."""
     told = {value.path: value for value in latest}
     here = one.state != NO_OBJECT
-    known = one.updatable or any(path.startswith("/5/0/") for path in told)
-    protocols = [value for value in latest if re.fullmatch(r"/5/0/8(/\d+)?", value.path)] if here else []
+    base = _ADVANCED if one.advanced else f"/{FIRMWARE_UPDATE}/0/"
+    known = one.updatable or any(path.startswith(base) for path in told)
+    protocols = [value for value in latest if re.fullmatch(rf"{base}8(/\d+)?", value.path)] if here else []
     return DeviceLine(
         running=one,
         url=device_url(one.endpoint),
-        object_url=f"{device_url(one.endpoint)}/resources/{FIRMWARE_UPDATE}/0" if here and known else "",
+        object_url=f"{device_url(one.endpoint)}/resources{base[:-1]}" if here and known else "",
         newest=(one.model, one.version) in newest,
         since_ms=since_ms if one.version != UNTOLD else None,
-        state=_words(told.get("/5/0/3"), 3) if here else "",
-        result=_words(told.get("/5/0/5"), 5) if here else "",
-        delivery=_words(told.get("/5/0/9"), 9) if here else "",
+        state=_words(told.get(f"{base}3"), 3) if here else "",
+        result=_words(told.get(f"{base}5"), 5) if here else "",
+        delivery=_words(told.get(f"{base}9"), 9) if here else "",
         protocols=tuple(_words(value, 8) for value in protocols),
         update=update,
     )
@@ -243,11 +250,14 @@ def card(
 ) -> FirmwareCard:
     """The firmware of one device, for its own page."""
     told = {value.path: value.value for value in latest}
-    row = RunningRow(device.endpoint, device.label, None, None, told.get("/3/0/3"), told.get("/5/0/3"))
+    state = told.get("/5/0/3", told.get(f"{_ADVANCED}3"))
+    row = RunningRow(device.endpoint, device.label, None, None, told.get("/3/0/3"), state)
+    one = running(row, fleet)
     known = {reading.path: reading for reading in readings}
+    facts = {path.replace("/5/0/", _ADVANCED) if one.advanced else path: name for path, name in FACTS.items()}
     return FirmwareCard(
-        line(running(row, fleet), latest, None, ()),
-        tuple((name, known[path]) for path, name in FACTS.items() if path in known),
+        line(one, latest, None, ()),
+        tuple((name, known[path]) for path, name in facts.items() if path in known),
     )
 
 

@@ -12,6 +12,7 @@ from ..lwm2m.firmware import (
     ADVANCED_FIRMWARE_UPDATE,
     ENDED,
     FIRMWARE_UPDATE,
+    CampaignState,
     Delivery,
     Reason,
     UpdateResult,
@@ -90,7 +91,7 @@ ADVICE: Final[Mapping[Reason, str]] = {
     Reason.SILENT: N_("See that it has power and a connection, then try again."),
     Reason.STALLED: N_("Try again where the connection is better, or by another way of delivery."),
     Reason.GONE: N_("See that it has power and a connection. If it does not come back, it needs a visit."),
-    Reason.REFUSED: N_("Its answer stands below. Another way of delivery may help."),
+    Reason.REFUSED: N_("Look at its answer. Another way of delivery may help."),
     Reason.LOST: N_("It may have restarted. Try again."),
     Reason.BUSY: N_("Wait until it is through, then try again."),
     Reason.NO_DELIVERY: N_("Choose a way of delivery by hand, or open one in the settings of the box."),
@@ -124,13 +125,16 @@ _SAID: Final = frozenset({(UpdateState.CANCELLED, Reason.ASKED), (UpdateState.SU
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which updates; "" and 0 ask for all. `state` is a word of STATES, `after` the end of a page."""
+    """Which updates; "" and 0 ask for all. `state` is a word of STATES, `after` the end of a page; `reason`
+    and `result` are why they stand there, as campaigns ask."""
 
     state: str = ""
     endpoint: str = ""
     campaign: int = 0
     firmware: int = 0
     after: int = 0
+    reason: str = ""
+    result: int | None = None
 
     def url(self, after: int = 0, *, state: str | None = None) -> str:
         """The address of the list, on from the update `after`."""
@@ -317,10 +321,15 @@ def happened(kept: FirmwareUpdate, steps: Sequence[UpdateStep]) -> tuple[Happene
     )
 
 
-def wait_text(fleet: Fleet, view: UpdateView) -> str:
-    """What an update that waits is waiting for, "" where it does not."""
+def wait_text(fleet: Fleet, view: UpdateView, campaign: CampaignState | None = None) -> str:
+    """What an update that waits is waiting for, "" where it does not; `campaign` is how its own stands."""
     if view.kept.state is not UpdateState.WAITING:
         return ""
+    match campaign:
+        case CampaignState.PAUSED:
+            return gettext("Its campaign is paused. It goes on when the campaign does.")
+        case CampaignState.SCHEDULED:
+            return gettext("Its campaign has not begun yet.")
     match fleet.presence(view.kept.endpoint):
         case "sleeping":
             return gettext("The device sleeps. It goes on when the device wakes.")

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from ..lwm2m.firmware import CampaignState, Delivery, UpdateState
+from ..lwm2m.firmware import (
+    ADVANCED_FIRMWARE_UPDATE,
+    DELIVERY,
+    FIRMWARE_UPDATE,
+    CampaignState,
+    Delivery,
+    UpdateState,
+)
 from ..lwm2m.units import display_unit
 from .language import ENGLISH, N_, gettext, language, ngettext
 
@@ -441,6 +448,8 @@ def moment_text(time_ms: int) -> str:
 
 def labels_of(object_id: int, resource_id: int, data_type: str) -> Mapping[str, str] | None:
     """The words for a boolean's or an enumeration's values, None where the value speaks for itself."""
+    if object_id == ADVANCED_FIRMWARE_UPDATE and resource_id <= DELIVERY:
+        object_id = FIRMWARE_UPDATE  # up to there it has the same resources
     if data_type == "boolean":
         labels = SWITCH if resource_id >= FIRST_REUSABLE else YES_NO
     elif (object_id, resource_id) in MEANINGS:

@@ -48,8 +48,11 @@ export function troubleOf(page) {
   return words ? words.textContent.replace(/\s+/g, " ").trim() : TEXTS.notTaken;
 }
 
-/** Inputs of a moment are in the browser's own time zone from now on; what is sent stays UTC. */
-export function useLocalTimes(root) {
+/**
+ * Inputs of a moment are in the browser's own time zone from now on; what is sent stays UTC. `current`: what
+ * stands there is how it is now, which the hint says too.
+ */
+export function useLocalTimes(root, { current = true } = {}) {
   for (const input of root.querySelectorAll("input[data-utc]")) {
     const sent = document.createElement("input");
     sent.type = "hidden";
@@ -66,7 +69,7 @@ export function useLocalTimes(root) {
     input.addEventListener("input", write);
     write();
     const hint = root.querySelector(`#${input.id}-hint`);
-    if (hint) hint.textContent = TEXTS.localTime(begun ? momentText(begun.getTime()) : "");
+    if (hint) hint.textContent = TEXTS.localTime(begun && current ? momentText(begun.getTime()) : "");
   }
 }
 

@@ -9,7 +9,7 @@ import { Stream } from "./stream.js";
 const REFRESH_PAUSE_MS = 5000;
 // Devices of other pages of the list count too, and no event tells of them here.
 const REREAD_MS = 60_000;
-const TOLD = /^\/(3\/0\/[013]|5\/0\/[3589])(\/|$)/;
+const TOLD = /^\/(3\/0\/[013]|(5|33629)\/0\/[3589])(\/|$)/;
 const REGIONS = ["models", "list"];
 
 let fleetSize = 0;

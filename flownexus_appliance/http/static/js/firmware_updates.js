@@ -7,11 +7,14 @@ import { nameOf, throttled } from "./live.js";
 import { Stream } from "./stream.js";
 
 const REFRESH_PAUSE_MS = 2000;
-const REGIONS = ["update", "list", "campaigns", "how", "steps", "failures", "packages"];
+const REGIONS = ["update", "list", "campaigns", "how", "steps", "failures", "facts", "packages"];
 
 const main = document.querySelector("main");
 const campaign = Number(document.querySelector(".campaign-page")?.dataset.campaign ?? 0);
 const one = document.querySelector('[data-region="update"]');
+const asked = new URLSearchParams(location.search);
+// The newest update that was told of: a list has its newest first.
+let newest = Math.max(0, ...[...main.querySelectorAll("[data-update]")].map((line) => Number(line.dataset.update)));
 
 /** Reads the page anew and takes over its regions; what is folded, and the focus, stay. */
 async function reread() {
@@ -38,8 +41,15 @@ async function reread() {
 
 const refresh = throttled(reread, REFRESH_PAUSE_MS);
 
-/** The devices that the page shows; none is all of them. */
+/** Whether an update that nobody knows yet may belong on the page: on the first page of a list. */
+function open() {
+  return !one && !campaign && main.querySelector('[data-region="list"][data-first]') !== null;
+}
+
+/** The devices that the page is about; none is all of them. */
 function shown() {
+  if (one) return [one.dataset.endpoint];
+  if (open()) return asked.get("device") && location.pathname.endsWith("/updates") ? [asked.get("device")] : [];
   return [...new Set([...main.querySelectorAll("[data-update][data-endpoint]")].map((line) => line.dataset.endpoint))];
 }
 
@@ -47,9 +57,10 @@ function onUpdate(update) {
   const known = main.querySelector(`[data-update="${update.id}"]`);
   if (known) {
     if (writeUpdate(main, update)) refresh();
-  } else if (!one && !campaign && main.querySelector('[data-region="list"][data-first]')) {
-    refresh(); // a new one, on the first page of a list
+  } else if (open() && (update.id > newest || update.state === asked.get("state"))) {
+    refresh(); // it is new, or has come to the state that the list is of
   }
+  newest = Math.max(newest, update.id);
 }
 
 function onCampaign(told) {
@@ -67,6 +78,6 @@ const stream = new Stream(
     reset: refresh,
     state: showLive,
   },
-  one ? [one.dataset.endpoint] : shown(),
+  shown(),
   document.body.dataset.streamAfter,
 );

@@ -12,6 +12,7 @@ const read = form.querySelector("[data-read]");
 const sending = form.querySelector("[data-sending]");
 const bar = sending.querySelector("progress");
 const sent = sending.querySelector("[data-sent]");
+const spoken = sending.querySelector("[data-spoken]");
 const cancel = form.querySelector("[data-cancel]");
 const button = form.querySelector("button[type=submit]");
 const trouble = document.querySelector('[data-region="trouble"]');
@@ -29,7 +30,7 @@ async function look() {
   const size = sizeText(file.size);
   if (file.size > most || file.size === 0) {
     const words = file.size
-      ? _("%(name)s has %(size)s, and a package has at most %(most)s.", { name: file.name, size, most: sizeText(most) })
+      ? _("%(name)s is too large: a package has at most %(most)s.", { name: file.name, most: sizeText(most) })
       : _("%(name)s is empty.", { name: file.name });
     input.setCustomValidity(words);
     read.textContent = words;
@@ -63,9 +64,10 @@ function begin() {
   request.send(body);
   trouble.replaceChildren();
   sending.hidden = cancel.hidden = false;
+  if (document.activeElement === button) cancel.focus();
   button.disabled = true;
   bar.value = 0;
-  sent.textContent = _("Sending");
+  sent.textContent = spoken.textContent = _("Sending");
 }
 
 let told = -1;
@@ -73,13 +75,14 @@ let told = -1;
 function onProgress({ loaded, total }) {
   const percent = total ? Math.floor((100 * loaded) / total) : 0;
   bar.value = percent;
-  // Whoever listens is told every quarter, not every block.
-  if (Math.floor(percent / 25) === told) return;
-  told = Math.floor(percent / 25);
   sent.textContent =
     percent < 100
       ? _("%(done)s of %(size)s", { done: `${percent} %`, size: sizeText(total) })
       : _("All is sent. The box checks and stores it.");
+  // Whoever listens is told every quarter, not every block.
+  if (Math.floor(percent / 25) === told) return;
+  told = Math.floor(percent / 25);
+  spoken.textContent = sent.textContent;
 }
 
 function done({ status, responseURL, response: page }) {
@@ -93,7 +96,9 @@ function done({ status, responseURL, response: page }) {
     const fresh = page.querySelector("[data-upload]");
     if (fresh) form.action = fresh.getAttribute("action");
   }
-  fail(page ? troubleOf(page) : _("The box did not take it"));
+  // What is said beside a field tells what to do, too.
+  const wrong = page?.querySelector("[data-upload] .wrong");
+  fail(wrong?.textContent.trim() || (page ? troubleOf(page) : _("The box did not take it")));
 }
 
 function fail(words) {
@@ -112,8 +117,10 @@ function fail(words) {
 function settle() {
   request = null;
   told = -1;
+  const focused = document.activeElement === cancel;
   sending.hidden = cancel.hidden = true;
   button.disabled = false;
+  if (focused) button.focus();
 }
 
 function onDrop(event) {
