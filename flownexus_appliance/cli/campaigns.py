@@ -206,7 +206,7 @@ def _say(found: Mapping[str, Any]) -> None:
             ("Why", clean(found["message"], 512)),
             ("Instance", found["instance"]),
             ("Delivery", found["delivery"] or "the best of each device"),
-            ("At once", f"{found['at_once']} devices"),
+            ("At once", _devices(found["at_once"])),
             ("Failure limit", f"{found['failure_limit']} %"),
             ("Starts", moment(found["starts_ms"], "")),
             ("Asked", f"{moment(found['created_ms'])} by {clean(found['asked_by'])}"),

@@ -23,6 +23,14 @@ BYTES: Final = "application/octet-stream"
 
 # A parameter of a query; those that are "" or have no items are left out.
 Asked = str | list[str]
+# Hints of the API that name its own addresses and fields, as they are for a terminal.
+HINTS: Final[Mapping[str, str]] = {
+    "campaign_unknown": "list them: flownexus firmware campaign list",
+    "firmware_not_for": "its model, tag or version is another; --anyway gives it the package all the same",
+    "firmware_unknown": "list them: flownexus firmware list",
+    "operation_unknown": "list them: flownexus op list; of each device the oldest that are done are dropped",
+    "update_unknown": "list them: flownexus firmware updates",
+}
 
 
 class Refused(ApplianceError):
@@ -210,6 +218,6 @@ def _absent(state: Path) -> UsageError:
 def _refused(status: int, answer: bytes) -> Refused:
     try:
         told = json.loads(answer)
-        return Refused(told["error"], told["message"], told["hint"])
+        return Refused(told["error"], told["message"], HINTS.get(told["error"], told["hint"]))
     except (ValueError, TypeError, KeyError):
         return Refused("answer_unusable", f"the daemon answered with HTTP {status}", "see its log")
