@@ -25,6 +25,7 @@ from .peers import BLOCK_SIZE_EXPONENT, Peer
 MAX_REPLY: Final = 1 << 20
 MIN_BLOCK_SIZE_EXPONENT: Final = 0
 RESTARTS: Final = 2
+MAX_BLOCKS: Final = 1 << 20  # RFC 7959 2.2: the number of a block has 20 bits
 _CODES: Final = {
     Method.GET: Code.GET,
     Method.POST: Code.POST,
@@ -128,6 +129,12 @@ class Requester:
         sent = 0
         while True:
             size = _size(exponent)
+            if body.size > size * MAX_BLOCKS:
+                raise PeerError(
+                    "body_too_large",
+                    f"{body.size} bytes in blocks of {size}: more blocks than there are numbers",
+                    "send less, or have the device take larger blocks",
+                )
             chunk = body.read(sent, size)
             more = sent + len(chunk) < body.size
             message = _message(peer, downlink, chunk, token)

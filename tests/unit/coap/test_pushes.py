@@ -8,6 +8,7 @@ from aiocoap.numbers.constants import TransportTuning
 
 from flownexus_appliance.coap import downlink as downlink_module
 from flownexus_appliance.coap.server import CoapServer
+from flownexus_appliance.errors import PeerError
 from flownexus_appliance.fleet.ports import DeviceSilent, Downlink, DownlinkReply, Method, PackageGone
 from flownexus_appliance.lwm2m.paths import Path
 from tests.peer import (
@@ -145,6 +146,17 @@ async def test_smaller_blocks_by_the_echo(server: CoapServer, peer: DevicePeer) 
     assert body_of([first, *rest]) == IMAGE
     assert file.sent[:3] == [512, 640, 768]
     assert 0 not in file.sent
+
+
+async def test_more_blocks_than_there_are_numbers_are_refused(
+    server: CoapServer, peer: DevicePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downlink_module, "MAX_BLOCKS", 8)
+    file = File()  # seven blocks of 512 bytes, thirteen of 256
+    async with asking(server, peer, push(file)) as task:
+        peer.answer(await peer.asked(), TOO_LARGE, block1=Block(0, True, 4))
+        with pytest.raises(PeerError, match="more blocks"):
+            await task
 
 
 async def test_smaller_blocks_by_4_13(server: CoapServer, peer: DevicePeer) -> None:
