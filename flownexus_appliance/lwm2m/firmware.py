@@ -69,6 +69,7 @@ FAILING: Final = frozenset(UpdateResult) - {
     UpdateResult.SUCCESS,
     UpdateResult.DEFERRED,
 }
+_NOT_FAILING: Final = frozenset(UpdateResult) - FAILING
 # What another try of the same may mend.
 PASSING: Final = frozenset({UpdateResult.CONNECTION_LOST})
 # What another way of delivery may mend.
@@ -289,6 +290,11 @@ def deliveries(told: Told, *, secure: bool, open_ways: Sequence[Delivery]) -> tu
     elif method in (DeliveryMethod.PUSH, DeliveryMethod.BOTH):
         found.append(Delivery.PUSH)
     return tuple(delivery for delivery in found if delivery in open_ways)
+
+
+def fails(result: int | None) -> bool:
+    """Whether an Update Result says that it came to nothing; one that no standard names does too."""
+    return result is not None and result not in _NOT_FAILING
 
 
 def same_version(told: str, wanted: Sequence[str]) -> bool:

@@ -11,44 +11,37 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from ...db.firmware import Firmware, FirmwareUpdate, UpdateStep
 from ...db.migrate import StoreError
-from ...errors import PeerError, UsageError, clean
+from ...errors import PeerError, UsageError
 from ...lwm2m.core import Moment
 from ...lwm2m.firmware import (
-    ADVANCED_FIRMWARE_UPDATE,
-    DELIVERY,
-    FAILING,
     MOVES,
     OTHER_WAY,
     PACKAGE,
-    PACKAGE_URI,
     PASSING,
-    PROTOCOLS,
-    RESULT,
-    STATE,
     TRANSITIONS,
-    UPDATE,
     Delivery,
     DeviceState,
     Move,
     Reason,
     Step,
-    Told,
     UpdateResult,
     UpdateState,
     deliveries,
+    fails,
     same_version,
-    version_path,
 )
-from ...lwm2m.operations import Kind, Operation
+from ...lwm2m.operations import Operation
 from ...lwm2m.paths import Path
 from ...lwm2m.registration import Registration
-from ...lwm2m.values import DataType, Record
+from ...lwm2m.values import Record
 from ..ports import Body, DeviceSilent, PackageGone
 from ..requests import Answered
+from .instance import SETTLE_S, Instance
 from .offers import Offers
 from .progress import Progress
 
@@ -56,15 +49,12 @@ from .progress import Progress
 POLL_S: Final = 60.0
 # So soon where something should have changed by now: it has the whole package, or was told to install it.
 SOON_S: Final = 10.0
-# An Execute whose answer was lost is repeated when the device still says "Downloaded" so much later.
-SETTLE_S: Final = 30.0
 DEFERRED_S: Final = 7 * 86_400.0  # a device that was told to may put an installation off for days
 MIN_PAUSE_S: Final = 0.01
 RETRY_S: Final = 1.0  # what the disk did not take
 MAX_ATTEMPTS: Final = 3
 MAX_INSTALLS: Final = 3
 MAX_RESETS: Final = 2
-_NOT_FOUND: Final = "4.04"
 _STATES: Final = frozenset(DeviceState)
 _UNTIL_INSTALLED: Final = frozenset({UpdateState.PREPARING, UpdateState.DOWNLOADING, UpdateState.DOWNLOADED})
 log = logging.getLogger(__name__)
@@ -103,21 +93,13 @@ class Lead:
         self.bytes = update.bytes
         self._firmware = firmware
         self._means = means
-        self._told = Told()
         self._woken = asyncio.Event()
         now = means.clock().now
-        # Whether the device was read since it registered, and whether it told nothing else since; when that
-        # was, and when something last went on.
-        self._known = False
-        self._fresh = False
-        self._read_at = now
+        self._instance = Instance(
+            update.instance, self._ask, partial(means.observed, update.endpoint), means.clock
+        )
+        # Since when nothing went on.
         self._progress = Progress(update.bytes, now)
-        # Of the delivery: whether it was told of the package in this run, the result it had before, and
-        # whether it has said since that it acts on it; its refusal.
-        self._offered = False
-        self._before: int | None = None
-        self._offered_at = now
-        self._begun = False
         self._refusal = ""
         self._lost = False
         self._silent = False
@@ -140,7 +122,7 @@ class Lead:
                 pause_s = self._pause_s()
             except DeviceSilent as silence:
                 self._silent = True
-                self._known = False
+                self._instance.known = False
                 pause_s = POLL_S if silence.sent else SOON_S
             except StoreError:
                 await asyncio.sleep(RETRY_S)  # whatever is heard meanwhile
@@ -148,7 +130,7 @@ class Lead:
             except UsageError as error:
                 # Not registered just now: it is heard when it is.
                 log.debug("update waits", extra={"UPDATE_ID": self.update.id, "ERROR_CODE": error.code})
-                self._known = False
+                self._instance.known = False
                 pause_s = POLL_S
             await self._rest(pause_s)
 
@@ -161,17 +143,14 @@ class Lead:
 
     def registered(self) -> None:
         """The device registered anew: what it said before may hold no more."""
-        self._known = False
+        self._instance.known = False
         self._back = self.update.state is UpdateState.UPDATING
         self._lost = self.update.state is UpdateState.DOWNLOADING
         self.wake()
 
     def told(self, records: Iterable[Record]) -> None:
         """The device has told something by itself."""
-        before = self._told
-        self._take(records)
-        if self._told != before:
-            self._fresh = False
+        if self._instance.take(records):
             self._progress.sign(self._means.clock().now)
             self._woken.set()
 
@@ -195,12 +174,12 @@ class Lead:
         if late is not None:
             return await late
         try:
-            if not self._known and not await self._read():
+            if not self._instance.known and not await self._instance.read():
                 return await self._end(Step.FAIL, Reason.OBJECT_MISSING)
             return await self._act()
         except PeerError as error:
             # It answers what cannot be understood; an installation goes on all the same.
-            self._known = False
+            self._instance.known = False
             if self.update.state is UpdateState.UPDATING:
                 self._woken.clear()  # by this very answer
                 return False
@@ -208,13 +187,17 @@ class Lead:
 
     async def _act(self) -> bool:
         """Do what follows from what the device has told."""
-        stage, told = self.update.state, self._told
+        stage, told = self.update.state, self._instance.told
         if told.state not in _STATES:
-            return False
+            if stage is UpdateState.UPDATING:
+                return False
+            said = self._instance.unread if told.state is None else f"State {told.state}"
+            return await self._again(Reason.REFUSED, detail=said)
         state = DeviceState(told.state)
-        if stage is UpdateState.DOWNLOADING and not self._offered and self._undelivered(state):
+        if stage is UpdateState.DOWNLOADING and not self._instance.offered and self._undelivered(state):
             return await self._deliver(state)
-        if told.result in FAILING and self._concerns_us(told.result):
+        theirs = stage is UpdateState.PREPARING or not self._instance.concerns_the_offer(told.result)
+        if fails(told.result) and not theirs:
             return await self._failed(told.result)
         if self._refusal and stage is UpdateState.UPDATING:
             return await self._end(Step.FAIL, Reason.REFUSED, self._refusal)
@@ -223,7 +206,7 @@ class Lead:
         if self._installed_by_itself(state):
             return await self._installing()
         match MOVES[stage, state]:
-            case Move.OFFER if told.result in FAILING and not self._resets:
+            case Move.OFFER if fails(told.result) and not self._resets:
                 # What it says of an earlier update would hide that it says the same of this one.
                 return await self._reset()
             case Move.OFFER:
@@ -259,34 +242,24 @@ class Lead:
         return (
             self.update.state in (UpdateState.DOWNLOADING, UpdateState.DOWNLOADED)
             and state is DeviceState.IDLE
-            and self._told.result == UpdateResult.SUCCESS
+            and self._instance.told.result == UpdateResult.SUCCESS
             and self._runs_it()
         )
 
-    def _concerns_us(self, result: int | None) -> bool:
-        """Whether a failing result is of this update: one that lies there from an earlier one is not."""
-        if self.update.state in (UpdateState.WAITING, UpdateState.PREPARING):
-            return False
-        if result != self._before:
-            return True
-        # Some do not take back what they said of an earlier one.
-        settled = self._known and self._read_at >= self._offered_at + SETTLE_S
-        return self._told.state == DeviceState.IDLE and (self._begun or settled)
-
     def _runs_it(self) -> bool:
-        return same_version(self._told.version or "", self._firmware.versions)
+        return same_version(self._instance.told.version or "", self._firmware.versions)
 
     # What is done
 
     async def _offer(self) -> bool:
         """Choose how the package gets there."""
-        update, told = self.update, self._told
+        update, told = self.update, self._instance.told
         if self._runs_it():
             before = update.from_version or told.version or ""
             return await self._end(Step.SUCCEED, Reason.ALREADY, told.version or "", from_version=before)
         registration = self._means.registration(update.endpoint)
         if registration is None:
-            self._known = False
+            self._instance.known = False
             return False
         ways = self._means.offers.ways(registration)
         if update.wanted is not None:
@@ -298,7 +271,6 @@ class Lead:
             ]
         if not chosen:
             return await self._end(Step.FAIL, Reason.NO_DELIVERY)
-        self._offered = self._begun = False
         return await self._step(
             Step.OFFER,
             delivery=chosen[0],
@@ -313,26 +285,25 @@ class Lead:
         update, means = self.update, self._means
         registration = means.registration(update.endpoint)
         if registration is None or update.delivery is None:
-            self._known = False
+            self._instance.known = False
             return False
         if state is not DeviceState.IDLE:
             return await self._reset()
-        self._before, self._begun, self._lost, self.bytes = self._told.result, False, False, 0
+        self._instance.offer()
+        self._lost, self.bytes = False, 0
         if update.delivery is Delivery.PUSH:
             answered = await self._push()
         else:
             uri = means.offers.uri(registration, update, update.delivery)
-            answered = await self._write_uri(uri)
-        self._offered = True
-        self._offered_at = means.clock().now
-        self._progress.begin(self.bytes, self._offered_at)
-        if not answered.success:
-            self._refusal = f"{answered.code} {answered.message}".strip()
+            answered = await self._instance.write_uri(uri)
         # What it says of itself now is another thing than what it said before; a device that fetches is left
         # alone until it tells, or has the whole of it.
-        self._known = answered.success and update.delivery is not Delivery.PUSH
-        self._read_at = self._offered_at
-        return not self._known
+        left_alone = answered.success and update.delivery is not Delivery.PUSH
+        self._instance.told_of_it(known=left_alone)
+        self._progress.begin(self.bytes, means.clock().now)
+        if not answered.success:
+            self._refusal = f"{answered.code} {answered.message}".strip()
+        return not left_alone
 
     async def _push(self) -> Answered:
         update, means = self.update, self._means
@@ -357,44 +328,31 @@ class Lead:
         if self._resets >= MAX_RESETS:
             return await self._again(Reason.BUSY)
         self._resets += 1
-        answered = await self._write_uri("")
-        if not answered.success:
-            instance = self.update.instance
-            record = Record(instance.child(PACKAGE), b"\0", DataType.OPAQUE)
-            await self._ask(Operation(Kind.WRITE, (record.path,), (record,)))
-        self._known = False
+        await self._instance.reset()
         return True
-
-    async def _write_uri(self, uri: str) -> Answered:
-        record = Record(self.update.instance.child(PACKAGE_URI), uri, DataType.STRING)
-        return await self._ask(Operation(Kind.WRITE, (record.path,), (record,)))
 
     async def _installing(self) -> bool:
         """The device installs, or is about to be told to."""
         now = self._means.clock().now
-        self._installed_at, self._back, self._fresh = now, False, False
+        self._installed_at, self._back, self._instance.fresh = now, False, False
         self.bytes = self._firmware.size
         return await self._step(Step.INSTALL)
 
     async def _execute(self) -> bool:
-        instance = self.update.instance
-        advanced = instance[0] == ADVANCED_FIRMWARE_UPDATE
-        arguments = f"0='<{instance}>'" if advanced else ""
         self._installs += 1
-        self._installed_at = self._read_at = self._means.clock().now
-        self._fresh = False
-        answered = await self._ask(Operation(Kind.EXECUTE, (instance.child(UPDATE),), arguments=arguments))
+        self._installed_at = self._means.clock().now
+        answered = await self._instance.execute()
         if answered.success:
             return False
-        self._known = False
+        self._instance.known = False
         self._refusal = f"{answered.code} {answered.message}".strip()
         return True
 
     async def _install_again(self) -> bool:
         """It still says "Downloaded": the Execute was lost on the way, or what it set off came to nothing."""
-        since_s = self._read_at - self._installed_at
-        if self._told.result == UpdateResult.DEFERRED or (since_s < SETTLE_S and not self._back):
-            return False
+        since_s = self._instance.read_at - self._installed_at
+        if self._instance.told.result == UpdateResult.DEFERRED or (since_s < SETTLE_S and not self._back):
+            return False  # an Execute whose answer was lost may be at work
         if self._installs >= MAX_INSTALLS:
             return await self._end(Step.FAIL, Reason.STALLED)
         self._back = False
@@ -402,16 +360,16 @@ class Lead:
 
     async def _lost_it(self) -> bool:
         """It had the package, or a part of it, and is idle; unless it is about to say why."""
-        if not self._fresh:
-            self._known = False
+        if not self._instance.fresh:
+            self._instance.known = False
             return True
         return await self._again(Reason.LOST)
 
     async def _judge(self) -> bool:
         """It is through: what came of it? Success is what the result and the version both say."""
-        told, update = self._told, self.update
-        if not self._fresh:
-            self._known = False
+        told, update = self._instance.told, self.update
+        if not self._instance.fresh:
+            self._instance.known = False
             return True
         version = told.version or ""
         unchanged = bool(update.from_version) and same_version(version, (update.from_version,))
@@ -437,7 +395,7 @@ class Lead:
             registration = self._means.registration(update.endpoint)
             if registration is not None:
                 open_ways = self._means.offers.ways(registration)
-                left = deliveries(self._told, secure=bool(registration.session), open_ways=open_ways)
+                left = deliveries(self._instance.told, secure=bool(registration.session), open_ways=open_ways)
                 if set(left) - set(tried):
                     return await self._again(Reason.RESULT, result=result, tried=tried)
         if result in PASSING:
@@ -468,7 +426,7 @@ class Lead:
 
     async def _end(self, step: Step, reason: Reason = Reason.NONE, detail: str = "", **changes: Any) -> bool:
         if step is Step.SUCCEED and reason is not Reason.ALREADY:  # what it says then is of an earlier one
-            changes["result"] = self._told.result
+            changes["result"] = self._instance.told.result
         changes["ended_ms"] = self._means.clock().wall_ms
         return await self._step(step, reason=reason, detail=detail, **changes)
 
@@ -493,61 +451,10 @@ class Lead:
         await self._means.keep(after, happened, adopt)
         return True
 
-    # What is asked
-
-    async def _read(self) -> bool:
-        """Read how the device stands; False where it has no such object instance."""
-        instance = self.update.instance
-        asked_at = self._means.clock().now
-        answered = await self._ask(Operation(Kind.READ, (instance,)))
-        if answered.code == _NOT_FOUND:
-            return False
-        self._told = Told(version=self._told.version)
-        if answered.success:
-            self._take(answered.records)
-        else:
-            for resource in (STATE, RESULT, PROTOCOLS, DELIVERY):
-                one = await self._ask(Operation(Kind.READ, (instance.child(resource),)))
-                self._take(one.records)
-        # Again, for its own words: the record of a version that was told long ago proves nothing.
-        version = await self._ask(Operation(Kind.READ, (version_path(instance),)))
-        self._take(version.records)
-        for resource in (STATE, RESULT):
-            path = instance.child(resource)
-            if not self._means.observed(self.update.endpoint, path):
-                await self._ask(Operation(Kind.OBSERVE, (path,)))
-        self._known = self._fresh = True
-        # When it began: what changed while it was under way is told by the device.
-        self._read_at = max(asked_at, self._read_at)
-        return True
-
     async def _ask(self, operation: Operation) -> Answered:
         endpoint = self.update.endpoint
         await self._means.idle(endpoint)
         return await self._means.perform(endpoint, operation)
-
-    def _take(self, records: Iterable[Record]) -> None:
-        instance, told = self.update.instance, self._told
-        version_at = version_path(instance)
-        protocols: tuple[int, ...] | None = None
-        for record in records:
-            if record.path == version_at:
-                told = replace(told, version=clean(str(record.value)))
-            elif record.path[:2] == instance and isinstance(record.value, int):
-                value = record.value
-                match record.path[2]:
-                    case resource if resource == STATE:
-                        told = replace(told, state=value)
-                        self._begun = self._begun or (self._offered and value != DeviceState.IDLE)
-                    case resource if resource == RESULT:
-                        told = replace(told, result=value)
-                        if value == UpdateResult.INITIAL:
-                            self._before = None  # what it says from now on is new
-                    case resource if resource == PROTOCOLS:
-                        protocols = (*(protocols or ()), value)
-                    case resource if resource == DELIVERY:
-                        told = replace(told, method=value)
-        self._told = told if protocols is None else replace(told, protocols=protocols)
 
     # Time
 
@@ -557,7 +464,7 @@ class Lead:
             return None
         if self.update.state in _UNTIL_INSTALLED:
             return self._again(self._stands_still())
-        told = self._told
+        told = self._instance.told
         if self._runs_it():
             return self._end(Step.FAIL, Reason.UNCONFIRMED, told.version or "")
         gone = self._silent or told.state in (None, DeviceState.UPDATING)
@@ -567,7 +474,9 @@ class Lead:
         """Why nothing goes on before the installation."""
         if self._silent:
             return Reason.SILENT
-        theirs = self.update.state is UpdateState.PREPARING and self._told.state == DeviceState.UPDATING
+        theirs = (
+            self.update.state is UpdateState.PREPARING and self._instance.told.state == DeviceState.UPDATING
+        )
         return Reason.BUSY if theirs else Reason.STALLED
 
     def _left_s(self) -> float:
@@ -576,7 +485,7 @@ class Lead:
         if self.update.state in _UNTIL_INSTALLED:
             until = self._progress.at + means.patience_s
         else:
-            deferred = self._told.result == UpdateResult.DEFERRED
+            deferred = self._instance.told.result == UpdateResult.DEFERRED
             until = self._installed_at + (max(means.comeback_s, DEFERRED_S) if deferred else means.comeback_s)
         return until - means.clock().now
 
@@ -593,5 +502,5 @@ class Lead:
         # A device that speaks of other things may say nothing of this. Who fetches shows by that how it
         # stands, and is better left alone.
         now = self._means.clock().now
-        if now - max(self._read_at, self._progress.at) >= min(pause_s, POLL_S) - 1:
-            self._known = False
+        if now - max(self._instance.read_at, self._progress.at) >= min(pause_s, POLL_S) - 1:
+            self._instance.known = False

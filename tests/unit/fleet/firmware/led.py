@@ -76,6 +76,7 @@ class Puppet:
     protocols: tuple[int, ...] | None = (0, 1)
     method: int | None = 2
     whole: str = "2.05"  # how it answers to a read of the instance
+    unreadable: bool = False
     away: bool = False
     stubborn: bool = False  # a reset does not have it take its result back
     asked: list[str] = field(default_factory=list)
@@ -96,6 +97,8 @@ class Puppet:
         if self.away:
             raise silent(sent=False)
         match kind:
+            case Kind.READ | Kind.OBSERVE if self.unreadable:
+                return Answered("5.00")
             case Kind.READ | Kind.OBSERVE:
                 records = self._records(path)
                 if path == self.instance and self.whole != "2.05":

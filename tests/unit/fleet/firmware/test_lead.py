@@ -8,6 +8,7 @@ import pytest
 
 from flownexus_appliance.db.migrate import StoreError
 from flownexus_appliance.fleet.firmware import lead as lead_module
+from flownexus_appliance.fleet.firmware.instance import SETTLE_S
 from flownexus_appliance.fleet.ports import PackageGone
 from flownexus_appliance.lwm2m.firmware import (
     ENDED,
@@ -110,7 +111,7 @@ async def test_a_push_goes_to_the_package_resource(puppet: Puppet) -> None:
     assert f"push /5/0/0 {SIZE}" in puppet.asked
 
 
-@pytest.mark.parametrize("result", sorted(FAILING - PASSING - OTHER_WAY))
+@pytest.mark.parametrize("result", [*sorted(FAILING - PASSING - OTHER_WAY), 255, -5, 2**63 - 1])
 async def test_a_result_ends_it(puppet: Puppet, result: int) -> None:
     async with leading(puppet) as led:
         await led.reaches(DOWNLOADING)
@@ -209,7 +210,7 @@ async def test_a_device_that_says_the_same_as_before_is_heard(
     async with leading(puppet, asked_for(wanted=Delivery.HTTPS)) as led:
         await led.reaches(DOWNLOADING)
         await until(lambda: any("https://" in asked for asked in puppet.asked))
-        await led.later(lead_module.SETTLE_S - 1)
+        await led.later(SETTLE_S - 1)
         assert led.update.state is DOWNLOADING
         puppet.clock.advance(2)
         update = await led.ends()
@@ -317,6 +318,22 @@ async def test_a_device_that_cannot_be_read_whole_is_read_piece_by_piece(puppet:
     assert "read /5/0/9" in puppet.asked
 
 
+async def test_a_device_that_cannot_be_read_at_all_says_so_three_times(puppet: Puppet) -> None:
+    puppet.whole, puppet.unreadable = "5.00", True
+    update = asked_for()
+    for _ in range(3):
+        async with leading(puppet, update) as led:
+            update = await led.ends()
+    assert (update.state, update.reason, update.detail) == (UpdateState.FAILED, Reason.REFUSED, "5.00")
+
+
+async def test_a_state_that_there_is_not_is_no_state(puppet: Puppet) -> None:
+    puppet.state = 7
+    async with leading(puppet, asked_for(attempts=2)) as led:
+        update = await led.ends()
+    assert (update.state, update.reason, update.detail) == (UpdateState.FAILED, Reason.REFUSED, "State 7")
+
+
 async def test_a_refused_execute_ends_it(puppet: Puppet) -> None:
     puppet.on_execute = lambda: "4.05"
     async with leading(puppet) as led:
@@ -340,7 +357,7 @@ async def test_a_lost_execute_is_repeated_only_when_the_device_still_waits(
     async with leading(puppet) as led:
         await fetch(led)
         await until(lambda: len(puppet.arguments) == 1)
-        await led.later(lead_module.SETTLE_S - 1)
+        await led.later(SETTLE_S - 1)
         assert len(puppet.arguments) == 1
         puppet.clock.advance(2)
         await until(lambda: len(puppet.arguments) == 2)
@@ -357,7 +374,7 @@ async def test_a_lost_execute_that_was_carried_out_is_not_repeated(puppet: Puppe
     async with leading(puppet) as led:
         await fetch(led)
         await until(lambda: bool(puppet.arguments))
-        await led.later(lead_module.SETTLE_S + 1)
+        await led.later(SETTLE_S + 1)
         led.reboot("2.0.0", result=1)
         assert (await led.ends()).state is UpdateState.SUCCEEDED
     assert len(puppet.arguments) == 1
