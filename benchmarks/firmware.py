@@ -19,9 +19,10 @@ from typing import Final
 from flownexus_appliance.sim.package import make_package
 from tests.interop.daemon import LOOPBACK, Daemon
 from tests.interop.daemon import running as daemon_running
+from tests.interop.firmware import add
 from tests.interop.firmware_devices import Group
 from tests.interop.relay import FRONT
-from tests.interop.updates import campaign, counts, devices, memory, relaying, upload, wait_ended
+from tests.interop.updates import campaign, counts, devices, memory, relaying, wait_ended
 
 from . import notifiers
 from .processes import Started, free_port, running
@@ -57,7 +58,7 @@ def _fleet(work: Path) -> list[Figure]:
     with daemon_running(folder, SETTINGS) as box, daemon_running(other) as idle:
         fleet = Group("fleet", DEVICES, FRONT, box.coaps_port, KEY, ack_timeout_s=ACK_TIMEOUT_S)
         with relaying([box.coaps_port], folder) as relayed, devices(box, [fleet], folder):
-            package = upload(box, image, VERSION)
+            package = add(box, image, VERSION)
             with _beside(box, folder) as beside, _beside(idle, other) as beside_idle:
                 began = time.monotonic()
                 number = campaign(box, package, fleet.names, at_once=DEVICES, failure_limit=100)
@@ -118,7 +119,7 @@ def _blocks(work: Path) -> Figure:
     folder = work / "blocks"
     folder.mkdir()
     with daemon_running(folder) as box:
-        paths = _tickets(box, folder, upload(box, image, VERSION))
+        paths = _tickets(box, folder, add(box, image, VERSION))
         for number in range(ROUNDS):
             port = free_port()
             command = [sys.executable, "-m", "benchmarks.bare_package", str(port), str(file)]

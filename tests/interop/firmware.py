@@ -24,15 +24,20 @@ class Package:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def upload(daemon: Daemon, size: int, version: str, **facts: str) -> Package:
-    """Put a package of so many bytes on the box; `facts` as the API names them."""
-    content = Random(f"{version} {size}").randbytes(size)
+def add(daemon: Daemon, content: bytes, version: str, **facts: str) -> int:
+    """Put a package on the box; its id. `facts` as the API names them."""
     query = urllib.parse.urlencode({"version": version, "file_name": f"app-{version}.bin", **facts})
     reply = daemon.request("POST", f"/api/v1/firmware?{query}", content, OCTETS)
     assert reply.status == 201, reply
-    package = Package(int(reply.json["id"]), version, content)
-    assert (reply.json["size"], reply.json["sha256"]) == (size, package.sha256)
-    return package
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert (reply.json["size"], reply.json["sha256"]) == (len(content), sha256)
+    return int(reply.json["id"])
+
+
+def upload(daemon: Daemon, size: int, version: str, **facts: str) -> Package:
+    """Put a package of so many bytes on the box."""
+    content = Random(f"{version} {size}").randbytes(size)
+    return Package(add(daemon, content, version, **facts), version, content)
 
 
 def give(daemon: Daemon, endpoint: str, package: Package, delivery: str) -> int:

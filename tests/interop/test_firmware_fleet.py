@@ -21,10 +21,11 @@ from flownexus_appliance.sim.firmware_options import RESULTS, Outcome
 from flownexus_appliance.sim.package import make_package
 
 from .daemon import LOOPBACK, Daemon, running
+from .firmware import add
 from .firmware_devices import Group
 from .program import until
 from .relay import FRONT
-from .updates import Devices, Update, campaign, devices, memory, relaying, upload, wait_ended, wait_state
+from .updates import Devices, Update, campaign, devices, memory, relaying, wait_ended, wait_state
 
 # As few minutes as the box takes for the wait for a device that never comes back.
 SETTINGS = f'\n[firmware]\nhost = "{FRONT}"\ncomeback_minutes = 1\n'
@@ -110,7 +111,7 @@ def test_each_of_the_ten_ways_to_fail(behind: Daemon, tmp_path: Path) -> None:
     )
     with relaying([behind.coap_port, behind.coaps_port], tmp_path) as relayed:
         with devices(behind, [fleet], tmp_path) as started:
-            firmware = upload(behind, IMAGE, VERSION)
+            firmware = add(behind, IMAGE, VERSION)
             begun = campaign(behind, firmware, fleet.names, at_once=200, failure_limit=100)
             ended = wait_ended(behind, begun, ENDED_WITHIN_S)
             check(fleet, ended, started.standing(), VERSION, IMAGE)
@@ -134,8 +135,8 @@ def test_a_tenth_fails_and_the_rest_succeeds(behind: Daemon, tmp_path: Path) -> 
             devices(behind, [coaps, coap, push], tmp_path) as started,
             devices(behind, [beside], tmp_path) as reporting,
         ):
-            pulled = upload(behind, IMAGE, VERSION)
-            pushed = upload(behind, SMALL, SMALL_VERSION)
+            pulled = add(behind, IMAGE, VERSION)
+            pushed = add(behind, SMALL, SMALL_VERSION)
             begin = partial(campaign, behind, at_once=200, failure_limit=100)
             first, second = begin(pulled, coaps.names + coap.names), begin(pushed, push.names)
             ended = wait_ended(behind, first, ENDED_WITHIN_S) | wait_ended(behind, second, ENDED_WITHIN_S)
@@ -177,7 +178,7 @@ def test_too_many_failures_pause_a_campaign(daemon: Daemon, tmp_path: Path) -> N
     outcomes = (str(Outcome.NO_STORAGE),) * 4 + (str(Outcome.SUCCESS),) * 8
     fleet = Group("limit", 12, LOOPBACK, daemon.coap_port, outcomes=outcomes)
     with devices(daemon, [fleet], tmp_path) as started:
-        firmware = upload(daemon, SMALL, SMALL_VERSION)
+        firmware = add(daemon, SMALL, SMALL_VERSION)
         begun = campaign(daemon, firmware, fleet.names, at_once=2, failure_limit=10)
         paused = wait_state(daemon, begun, "PAUSED", 60.0)
         assert paused["reason"] == "failures"

@@ -13,9 +13,10 @@ from flownexus_appliance.lwm2m.firmware import DeliveryMethod
 from flownexus_appliance.sim.package import make_package
 
 from .daemon import LOOPBACK, Daemon, running
+from .firmware import add
 from .firmware_devices import Group
 from .program import until
-from .updates import campaign, devices, updates, upload, wait_ended, wait_state
+from .updates import campaign, devices, updates, wait_ended, wait_state
 
 VERSION = "3.1.4"
 # In blocks of 64 bytes: a thousand exchanges of each device, so that the middle of it can be met. Who fetches
@@ -59,7 +60,7 @@ def test_a_campaign_goes_on(daemon: Daemon, tmp_path: Path) -> None:
     pull = some("pull", 12, block_size=BLOCK, block_s=BLOCK_S)
     push = some("push", 8, method=DeliveryMethod.PUSH, push_block_size=BLOCK)
     with devices(daemon, [pull, push], tmp_path) as started:
-        begun = campaign(daemon, upload(daemon, IMAGE, VERSION), started.names, at_once=20)
+        begun = campaign(daemon, add(daemon, IMAGE, VERSION), started.names, at_once=20)
         until(
             lambda: under_way(daemon, begun, "coaps") >= 4 and under_way(daemon, begun, "push") >= 2,
             "some have a part of the package",
@@ -105,6 +106,6 @@ def test_half_an_upload_leaves_nothing(daemon: Daemon) -> None:
     assert list(folder.iterdir()) == []
     assert daemon.api("/firmware")["items"] == []
     # And it can be uploaded now.
-    kept = upload(daemon, IMAGE, VERSION)
+    kept = add(daemon, IMAGE, VERSION)
     assert [file.name for file in folder.iterdir()] == [sha256(IMAGE).hexdigest()]
     assert json.loads(daemon.request("GET", "/api/v1/firmware").text)["items"][0]["id"] == kept

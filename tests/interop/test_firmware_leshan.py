@@ -14,9 +14,10 @@ from flownexus_appliance.lwm2m.firmware import DeliveryMethod
 from flownexus_appliance.sim.package import make_package
 
 from .daemon import Daemon
+from .firmware import add
 from .leshan_client import Account, LeshanClient, StartLeshan
 from .program import until
-from .updates import ENDED, upload
+from .updates import ENDED
 
 OLD = "1.0.0"
 MAX_BODY = 1 << 20
@@ -61,7 +62,7 @@ def test_it_gets_what_was_uploaded_and_runs_it(
     method = DeliveryMethod.PUSH if delivery == "push" else DeliveryMethod.BOTH
     client = start_leshan(endpoint, account(daemon, endpoint, security, delivery=method, max_body=MAX_BODY))
     content = image(version)
-    number = update(daemon, endpoint, upload(daemon, content, version))
+    number = update(daemon, endpoint, add(daemon, content, version))
     assert client.package() == (len(content), sha256(content).hexdigest())
     client.installs()
     client.wait_registered()
@@ -83,7 +84,7 @@ def test_what_it_cannot_use_fails_by_its_own_word(daemon: Daemon, start_leshan: 
         endpoint, account(daemon, endpoint, "nosec", delivery=DeliveryMethod.PUSH, max_body=MAX_BODY)
     )
     content = b"no image at all " * 1000
-    ended = wait_ended(daemon, update(daemon, endpoint, upload(daemon, content, "9.9.9")))
+    ended = wait_ended(daemon, update(daemon, endpoint, add(daemon, content, "9.9.9")))
     assert client.package() == (len(content), sha256(content).hexdigest())
     assert (ended["state"], ended["result"], ended["reason"]) == ("FAILED", 6, "result")
     assert runs(client) == []
@@ -93,7 +94,7 @@ def test_what_is_too_large_for_it_is_refused(daemon: Daemon, start_leshan: Start
     """4.13 with Size1, at the first block: Californium takes no body of more than 8192 bytes by default."""
     endpoint = "leshan-too-large"
     client = start_leshan(endpoint, account(daemon, endpoint, "nosec", delivery=DeliveryMethod.PUSH))
-    ended = wait_ended(daemon, update(daemon, endpoint, upload(daemon, image("2.0.9"), "2.0.9")))
+    ended = wait_ended(daemon, update(daemon, endpoint, add(daemon, image("2.0.9"), "2.0.9")))
     assert (ended["state"], ended["reason"]) == ("FAILED", "refused")
     assert ended["detail"].startswith("4.13")
     assert runs(client) == []

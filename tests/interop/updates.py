@@ -5,7 +5,6 @@ while it is busy with them.
 """
 
 import json
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,14 +41,6 @@ class Update:
     def end(self) -> tuple[str, int | None, str]:
         """How it ended, or where it stands: state, result, reason."""
         return self.state, self.result, self.reason
-
-
-def upload(daemon: Daemon, content: bytes, version: str, **facts: str) -> int:
-    """Add a package; its id."""
-    asked = urllib.parse.urlencode({"version": version, "file_name": f"{version}.bin", **facts})
-    reply = daemon.request("POST", f"/api/v1/firmware?{asked}", content, "application/octet-stream")
-    assert reply.status == 201, reply
-    return int(reply.json["id"])
 
 
 def campaign(daemon: Daemon, firmware: int, endpoints: Sequence[str], **more: object) -> int:
