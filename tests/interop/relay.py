@@ -222,7 +222,9 @@ class Relay:
 
 def main(words: Sequence[str]) -> None:
     relay = Relay([int(word) for word in words[1:]], Weather(seed=int(words[0])))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What is started in the background of a shell finds SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     print(READY, flush=True)
     try:
         relay.run()
