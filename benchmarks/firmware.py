@@ -51,7 +51,7 @@ def firmware(work: Path) -> list[Figure]:
 
 def _fleet(work: Path) -> list[Figure]:
     image = make_package(VERSION, SIZE)
-    folder, other = work / "firmware", work / "idle"
+    folder, other = work / "updates", work / "idle"
     for made in (folder, other):
         made.mkdir()
     # A second box that has nothing else to do: what its notifications take is what the machine makes of them.
