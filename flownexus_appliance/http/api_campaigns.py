@@ -154,7 +154,7 @@ async def _entry(parts: Parts, kept: Campaign) -> CampaignEntry:
 async def _campaign(request: web.Request) -> Campaign:
     """The campaign in the address, as it stands this moment."""
     parts, text = request.app[PARTS], request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         kept = parts.firmware.campaign(int(text)) or await parts.reader.campaign(int(text))
         if kept is not None:
             return kept

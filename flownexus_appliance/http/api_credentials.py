@@ -280,7 +280,7 @@ async def _page(request: web.Request, question: CredentialQuestion) -> Credentia
 
 def _id(request: web.Request) -> int:
     text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         return int(text)
     raise UsageError(
         "credential_unknown",

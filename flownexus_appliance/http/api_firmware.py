@@ -171,7 +171,7 @@ async def show_package(request: web.Request) -> web.StreamResponse:
 def firmware(request: web.Request) -> Firmware:
     """The package in the address; raises UsageError("firmware_unknown")."""
     text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         return request.app[PARTS].firmware.get(int(text))
     raise UsageError("firmware_unknown", f"there is no firmware {clean(text, 40)}", "GET firmware lists it")
 

@@ -172,7 +172,7 @@ async def _page(request: web.Request, endpoint: str) -> OperationList:
 
 async def _operation(request: web.Request) -> EndpointOperation:
     text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         kept = await request.app[PARTS].reader.operation(int(text))
         if kept is not None:
             return kept

@@ -339,7 +339,7 @@ def changing(request: web.Request) -> Caller:
 def numbered(request: web.Request, what: str) -> int:
     """The number at the end of the address; raises UsageError, session_unknown or token_unknown."""
     text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         return int(text)
     raise _unknown(what, text)
 

@@ -154,7 +154,7 @@ async def _asked(request: web.Request, endpoint: str, firmware_id: int, wish: Wi
 async def _update(request: web.Request) -> FirmwareUpdate:
     """The update in the address, as it stands this moment."""
     parts, text = request.app[PARTS], request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         kept = parts.firmware.live(int(text)) or await parts.reader.update(int(text))
         if kept is not None:
             return kept

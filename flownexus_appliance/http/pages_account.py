@@ -10,7 +10,7 @@ from aiohttp import web
 from ..access.passwords import MIN_LENGTH
 from ..access.roles import Caller, Role, Way
 from ..errors import ApplianceError, UsageError, clean
-from . import guard, language, pages_forms, pages_passwords, views_people
+from . import guard, language, pages_forms, pages_passwords, requests, views_people
 from .cookies import cookie
 from .language import N_
 from .pages_forms import Form, Problem
@@ -148,7 +148,7 @@ async def choose_language(request: web.Request) -> web.Response:
 def number_of(request: web.Request, name: str = "id") -> int:
     """The number in the address, 0 where it is none: nothing has that."""
     text = request.match_info[name]
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else 0
+    return int(text) if requests.is_id(text) else 0
 
 
 def session_unknown() -> UsageError:

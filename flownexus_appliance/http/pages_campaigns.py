@@ -292,7 +292,7 @@ def _plan(sent: Form) -> CampaignPlan:
 def firmware_of(sent: Form) -> int:
     """The package that a form chose; raises UsageError("firmware_unknown")."""
     text = sent.text("firmware")
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         return int(text)
     raise UsageError("firmware_unknown", "no package is chosen", "choose one")
 

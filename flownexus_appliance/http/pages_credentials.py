@@ -8,7 +8,7 @@ from ..access.roles import Role
 from ..db.credentials import ProofKind
 from ..errors import ApplianceError, UsageError, clean
 from ..pki.devices import VALIDITY
-from . import guard, pages_forms, provisioning, qr, views_recipes, views_trust
+from . import guard, pages_forms, provisioning, qr, requests, views_recipes, views_trust
 from .api_credentials import MAX_VALID_DAYS
 from .credentials import CredentialEntry, entry_of
 from .pages_forms import Form, Problem
@@ -179,7 +179,7 @@ def _valid_days(form: Form) -> int | None:
 def _entry(request: web.Request) -> CredentialEntry:
     """The credential in the address, which must be good still."""
     text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    if not requests.is_id(text):
         raise UsageError(
             "credential_unknown",
             f"not the number of a credential: {clean(text, 40)}",

@@ -74,7 +74,7 @@ async def told(request: web.Request, endpoint: str) -> tuple[OperationView, ...]
     """The operations of a device that ?operation= names, for its page to tell of; others are passed over."""
     parts = request.app[PARTS]
     texts = request.query.getall("operation", [])[:MAX_TOLD]
-    found = [await current(parts, int(text)) for text in texts if _is_number(text)]
+    found = [await current(parts, int(text)) for text in texts if requests.is_id(text)]
     return operation_views(parts, [one for one in found if one is not None and one.endpoint == endpoint])
 
 
@@ -151,12 +151,8 @@ def _listed(form: Form) -> str:
 
 def _number(request: web.Request) -> int:
     text = request.match_info["id"]
-    if _is_number(text):
+    if requests.is_id(text):
         return int(text)
     raise UsageError(
         "operation_missing", f"not the number of an operation: {clean(text, 40)}", "the list has them"
     )
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 15

@@ -118,7 +118,7 @@ def listed(parts: Parts, found: list[ListedUpdate]) -> list[UpdateView]:
 def number_in(request: web.Request, what: str) -> int:
     """The number in the address; raises UsageError: update_unknown, campaign_unknown, firmware_unknown."""
     text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 15:
+    if requests.is_id(text):
         return int(text)
     raise UsageError(f"{what}_unknown", f"there is no {what} {clean(text, 40)}", "the list has them")
 

@@ -18,10 +18,17 @@ BODY_TIMEOUT_S: Final = 10.0
 STILL: Final = "still"
 # Of `?wait=`: below what proxies and programs give up after.
 MAX_WAIT_S: Final = 120
+MAX_ID_DIGITS: Final = 15
 # Year 9999, and well within what a browser counts exactly.
 MAX_TIME_MS: Final = 253_402_300_799_999
 
 Body = TypeVar("Body")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is the number of something, as it stands in an address: of no more digits than a browser
+    counts exactly."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS
 
 
 def whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
