@@ -356,21 +356,21 @@ class FirmwareBox:
             )
 
     def _is_for(self, firmware: Firmware, endpoint: str, row: RunningRow | None) -> bool:
-        model, version = _told(row)
-        return (
-            firmware.model in ("", model)
-            and (not firmware.from_version or same_version(version, (firmware.from_version,)))
-            and (not firmware.tag or self._store.has_tag(endpoint, firmware.tag))
-        )
+        meant = Choice(model=firmware.model, tag=firmware.tag, version=firmware.from_version)
+        return self._fits(meant, endpoint, row)
 
     def _is_chosen(self, row: RunningRow, choice: Choice, firmware: Firmware) -> bool:
-        model, version = _told(row)
         if choice == Choice():
             return self._is_for(firmware, row.endpoint, row)
+        return self._fits(choice, row.endpoint, row)
+
+    def _fits(self, choice: Choice, endpoint: str, row: RunningRow | None) -> bool:
+        """Whether a device has the model, the tag and the version of a choice."""
+        model, version = _told(row)
         return (
             choice.model in ("", model)
             and (not choice.version or same_version(version, (choice.version,)))
-            and (not choice.tag or self._store.has_tag(row.endpoint, choice.tag))
+            and (not choice.tag or self._store.has_tag(endpoint, choice.tag))
         )
 
     async def _drop(self, updates: Sequence[FirmwareUpdate]) -> None:
